@@ -160,7 +160,10 @@ def install_minio(job: Job) -> None:
 
 def install_clickhouse(job: Job) -> None:
     with contextlib.suppress(installed.NotInstalledError):
-        if tool_version([*installed.clickhouse_command(), "--version"], r"(\d+)\.(\d+)"):
+        # A package that apt could not finish has its binary in place but lacks libraries: 127 is
+        # the loader's answer. (What --help itself returns differs between versions.)
+        command = [*installed.clickhouse_command(), "--help"]
+        if subprocess.run(command, capture_output=True, check=False).returncode != 127:
             return
     apt_install(job, ["clickhouse-server"])
     installed.clickhouse_command()

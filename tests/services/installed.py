@@ -61,9 +61,11 @@ def kafka_classpath() -> str:
 
 
 def clickhouse_command() -> list[str]:
-    if found := shutil.which("clickhouse-server"):
+    # Debian puts it into /usr/sbin, which is not on the PATH of everyone.
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
+    if found := shutil.which("clickhouse-server", path=path):
         return [found]
-    if found := shutil.which("clickhouse"):  # newer packages ship one binary
+    if found := shutil.which("clickhouse", path=path):  # newer packages ship one binary
         return [found, "server"]
     raise NotInstalledError("clickhouse", "no clickhouse-server found")
 

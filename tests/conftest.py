@@ -1,0 +1,131 @@
+"""Fixtures that every test may ask for: real servers, started when the first test wants one.
+
+`kafka`, `clickhouse` and `minio` are shared by the whole run: leave them running, use topics,
+databases and buckets of your own. `private_kafka` and so on belong to one test, which may stop,
+kill and pause them. A test that asks for any of these is marked `integration` by itself.
+"""
+
+import os
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+import pytest
+
+from tests.services.clickhouse import ClickHouseServer
+from tests.services.clients import TopicFactory, create_topic, s3_client
+from tests.services.installed import NotInstalledError
+from tests.services.kafka import KafkaServer
+from tests.services.minio import MinioServer
+from tests.services.server import Server
+
+_SHARED = ("kafka", "clickhouse", "minio")
+_SERVER_FIXTURES = {*_SHARED, *(f"private_{name}" for name in _SHARED)}
+S = TypeVar("S", bound=Server)
+_MISSING = "server not installed: "
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Session-wide, so that async fixtures of any scope can be written."""
+    return "asyncio"
+
+
+def _serve(server: S) -> Iterator[S]:
+    """Start, lend, end. Without the server: a failure in CI, a skip that is told elsewhere."""
+    try:
+        try:
+            server.start()
+        except NotInstalledError as error:
+            if os.environ.get("CI"):
+                pytest.fail(str(error), pytrace=False)
+            pytest.skip(_MISSING + error.service)
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    yield from _serve(KafkaServer(tmp_path_factory.mktemp("kafka") / "server"))
+
+
+@pytest.fixture(scope="session")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseServer]:
+    yield from _serve(ClickHouseServer(tmp_path_factory.mktemp("clickhouse") / "server"))
+
+
+@pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
+    yield from _serve(MinioServer(tmp_path_factory.mktemp("minio") / "server"))
+
+
+@pytest.fixture
+def private_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    yield from _serve(KafkaServer(tmp_path_factory.mktemp("kafka") / "server"))
+
+
+@pytest.fixture
+def private_clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseServer]:
+    yield from _serve(ClickHouseServer(tmp_path_factory.mktemp("clickhouse") / "server"))
+
+
+@pytest.fixture
+def private_minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
+    yield from _serve(MinioServer(tmp_path_factory.mktemp("minio") / "server"))
+
+
+@pytest.fixture
+def kafka_topic(kafka: KafkaServer) -> TopicFactory:
+    """Fresh topics on the shared server; for a private one see tests.services.clients."""
+
+    async def create(
+        partitions: int = 1,
+        config: Mapping[str, str] | None = None,
+        name: str | None = None,
+    ) -> str:
+        return await create_topic(kafka, partitions, config, name)
+
+    return create
+
+
+@pytest.fixture
+def clickhouse_database(clickhouse: ClickHouseServer) -> Iterator[str]:
+    """A fresh database on the shared server: `clickhouse.url_of(name)`."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    clickhouse.query(f"CREATE DATABASE {name}")
+    yield name
+    clickhouse.query(f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+async def minio_bucket(minio: MinioServer) -> str:
+    """A fresh bucket on the shared server."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    async with s3_client(minio) as client:
+        await client.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m decides what to leave out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and not _SERVER_FIXTURES.isdisjoint(item.fixturenames):
+            item.add_marker(pytest.mark.integration)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Skipped must never look like passed: name what was missing, and the way to get it."""
+    missing: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+        _, found, service = reason.partition(_MISSING)
+        if found:
+            missing[service] += 1
+    if not missing:
+        return
+    terminalreporter.section("servers that were missing", yellow=True)
+    for service, count in sorted(missing.items()):
+        terminalreporter.line(f"{service}: {count} tests skipped, nothing was tested against it")
+    terminalreporter.line("Install them with `make test` (it needs Java 17, Maven, Go and apt).")
