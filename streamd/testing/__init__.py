@@ -1,5 +1,7 @@
 """For the tests of plugins and pipelines: public, like `streamd.api`."""
 
+from streamd.testing.batches import batch_of, sample_event
+from streamd.testing.codecs import PlainJson
 from streamd.testing.contexts import (
     FakeClock,
     FakeControl,
@@ -11,7 +13,10 @@ from streamd.testing.contexts import (
 __all__ = [
     "FakeClock",
     "FakeControl",
+    "PlainJson",
     "RecordedMetric",
     "RecordedMetrics",
+    "batch_of",
+    "sample_event",
     "stage_context",
 ]
