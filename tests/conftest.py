@@ -34,13 +34,16 @@ def anyio_backend() -> str:
 
 def _serve(server: S) -> Iterator[S]:
     """Start, lend, end. Without the server: a failure in CI, a skip that is told elsewhere."""
+    missing: NotInstalledError | None = None
     try:
         try:
             server.start()
         except NotInstalledError as error:
-            if os.environ.get("CI"):
-                pytest.fail(str(error), pytrace=False)
-            pytest.skip(_MISSING + error.service)
+            missing = error
+        if missing and os.environ.get("CI"):
+            pytest.fail(str(missing), pytrace=False)
+        if missing:
+            pytest.skip(_MISSING + missing.service)
         yield server
     finally:
         server.close()
@@ -127,5 +130,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     terminalreporter.section("servers that were missing", yellow=True)
     for service, count in sorted(missing.items()):
-        terminalreporter.line(f"{service}: {count} tests skipped, nothing was tested against it")
+        tests = "test" if count == 1 else "tests"
+        terminalreporter.line(f"{service}: {count} {tests} skipped, it was tested by nothing")
     terminalreporter.line("Install them with `make test` (it needs Java 17, Maven, Go and apt).")
