@@ -1,0 +1,171 @@
+"""Checks on a pipeline's streams: everything written is read, everything read is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from streamd.api import DEAD_LETTERS
+from streamd.settings.keys import STEP_ROLES
+from streamd.settings.lines import Path
+from streamd.settings.model import PipelineOptions, PluginSpec
+from streamd.settings.problems import Problems, nearest
+from streamd.settings.stages import Draft
+
+
+def readers(drafts: Iterable[Draft]) -> frozenset[str]:
+    """Streams that some stage reads."""
+    return frozenset(stream for draft in drafts for stream in draft.inputs or ())
+
+
+def check(
+    drafts: Sequence[Draft],
+    policies: tuple[PluginSpec, ...] | None,
+    options: PipelineOptions,
+    path: Path,
+    problems: Problems,
+) -> None:
+    """Note every fault in the wiring of a pipeline.
+
+    Where a stage could not be read, what it would read or write is unknown: checks that need to
+    know are left out rather than guessed.
+    """
+    for role in ("source", "sink"):
+        if not any(draft.role == role for draft in drafts):
+            problems.add((*path, role), f"required: a pipeline has a {role}")
+    for draft in drafts:
+        _check_dead_letters(draft, problems)
+    _check_policies(drafts, policies, path, problems)
+    written = _written(drafts)
+    steps = [draft for draft in drafts if draft.role in STEP_ROLES]
+    if all(draft.spec is not None for draft in steps):
+        known = {*written, DEAD_LETTERS, *_late(drafts), *_routed(drafts, policies)}
+        _check_names(drafts, options, known, path, problems)
+    if all(draft.inputs is not None for draft in drafts if draft.role != "source"):
+        _check_unread(drafts, options, written, problems)
+        _check_cycles(steps, problems)
+
+
+def _written(drafts: Sequence[Draft]) -> dict[str, Path]:
+    """Each stream that a stage writes, with a stage that does."""
+    written: dict[str, Path] = {}
+    for draft in drafts:
+        for stream in (draft.output, *draft.emits):
+            if stream:
+                written.setdefault(stream, draft.path)
+    return written
+
+
+def _late(drafts: Sequence[Draft]) -> set[str]:
+    return {f"{draft.id}.late" for draft in drafts if draft.role == "window"}
+
+
+def _routed(drafts: Sequence[Draft], policies: tuple[PluginSpec, ...] | None) -> set[str]:
+    return {
+        stream
+        for draft in drafts
+        for policy in draft.policies or policies or ()
+        for stream in policy.config.emits(draft.id)
+    }
+
+
+def _check_names(
+    drafts: Sequence[Draft],
+    options: PipelineOptions,
+    known: set[str],
+    path: Path,
+    problems: Problems,
+) -> None:
+    for draft in drafts:
+        for at, stream in enumerate(draft.inputs or ()):
+            if stream not in known:
+                where = (
+                    *draft.path,
+                    *(() if draft.spec and draft.spec.config.reads() else ("inputs", at)),
+                )
+                problems.add(
+                    where, f'no stage writes the stream "{stream}"{nearest(stream, known)}'
+                )
+    for at, stream in enumerate(options.drop_streams):
+        if stream not in known:
+            where = (*path, "drop_streams", at)
+            problems.add(where, f'no stage writes the stream "{stream}"{nearest(stream, known)}')
+
+
+def _check_unread(
+    drafts: Sequence[Draft], options: PipelineOptions, written: dict[str, Path], problems: Problems
+) -> None:
+    """A step that only rewrites a stream does not count as its reader."""
+    read = {
+        stream
+        for draft in drafts
+        for stream in draft.inputs or ()
+        if draft.role not in STEP_ROLES or stream != draft.output
+    }
+    optional = {f"{draft.id}.late" for draft in drafts}
+    for stream, path in written.items():
+        if stream not in read | optional | set(options.drop_streams):
+            problems.add(
+                path,
+                f'nobody reads the stream "{stream}" that this stage writes; give it a reader'
+                " (inputs) or name it in drop_streams",
+            )
+
+
+def _check_dead_letters(draft: Draft, problems: Problems) -> None:
+    if draft.role in STEP_ROLES and DEAD_LETTERS in (draft.inputs or ()):
+        problems.add((*draft.path, "inputs"), f"only sinks can read {DEAD_LETTERS}")
+    if draft.role != "sink" and DEAD_LETTERS in (draft.output, *draft.emits):
+        problems.add(draft.path, f"only policies write {DEAD_LETTERS}")
+
+
+def _check_policies(
+    drafts: Sequence[Draft],
+    policies: tuple[PluginSpec, ...] | None,
+    path: Path,
+    problems: Problems,
+) -> None:
+    """Every stream that an explicit policy routes to needs a reader."""
+    read = readers(drafts)
+    owners = [(policies, "", path), *((draft.policies, draft.id, draft.path) for draft in drafts)]
+    for owned, stage, where in owners:
+        for at, policy in enumerate(owned or ()):
+            for stream in policy.config.emits(stage):
+                if stream not in read:
+                    problems.add(
+                        (*where, "policy", at),
+                        f'nobody reads the stream "{stream}" that this policy routes to;'
+                        f' give it a sink with inputs = ["{stream}"]',
+                    )
+
+
+def _check_cycles(steps: Sequence[Draft], problems: Problems) -> None:
+    """Streams must not lead back to themselves; rewriting one in place is no cycle."""
+    next_of: dict[str, set[str]] = {}
+    for step in steps:
+        for stream in step.inputs or ():
+            targets = {one for one in (step.output, *step.emits) if one and one != stream}
+            next_of.setdefault(stream, set()).update(targets)
+    for step in steps:
+        if step.output is None or step.output in (step.inputs or ()):
+            if step.role == "window" and step.output:
+                problems.add(
+                    (*step.path, "id"), f'a window cannot write "{step.output}", its input'
+                )
+            continue
+        if back := _way(step.output, set(step.inputs or ()), next_of):
+            problems.add(step.path, f"the streams run in a circle: {' -> '.join(back)}")
+            return
+
+
+def _way(start: str, goals: set[str], next_of: dict[str, set[str]]) -> list[str]:
+    """A way along the streams from one to any of the goals and on to the start, if there is one."""
+    ways = [[start]]
+    seen = {start}
+    while ways:
+        way = ways.pop(0)
+        if way[-1] in goals:
+            return [*way, start]
+        for stream in sorted(next_of.get(way[-1], set()) - seen):
+            seen.add(stream)
+            ways.append([*way, stream])
+    return []
