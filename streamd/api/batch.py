@@ -136,7 +136,7 @@ class Batch:
     @property
     def size(self) -> int:
         """Bytes of the events as they arrived; 0 for derived rows."""
-        return sum(len(raw) for raw in self.raws if raw is not None) if self.raws else 0
+        return sum(map(len, filter(None, self.raws))) if self.raws else 0
 
     def locate(self, row: int) -> tuple[str, int]:
         """Partition and offset of a row, the identity of an event.

@@ -182,7 +182,7 @@ class Stateful(Protocol):
 class Timed(Protocol):
     """A step that acts when time passes."""
 
-    def tick(self, active: float) -> Iterable[Batch | Rejects]:
+    def tick(self, active: float) -> Iterable[Batch]:
         """Called after each poll, empty ones included, several times a second.
 
         `active` is in seconds and advances only while the engine is reading: it stands still
@@ -206,6 +206,15 @@ class Bounded(Protocol):
 
     def exhausted(self) -> bool:
         """Whether poll will never return an event again. The pipeline then drains and ends."""
+        ...
+
+
+@runtime_checkable
+class Backlog(Protocol):
+    """A sink that can count what it holds. Serves `dlq_backlog_size`."""
+
+    async def backlog(self) -> int:
+        """How many events the sink's store holds now. Called seldom, between two writes."""
         ...
 
 
@@ -236,7 +245,10 @@ class Settles(Protocol):
         ...
 
     def settle(self, upto: Mapping[str, int], exceptions: Sequence[Settlement]) -> None:
-        """Every event before these positions is done: stored, but for the exceptions."""
+        """Every event before these positions is done: stored, but for the exceptions.
+
+        An exception may be told before `upto` reaches its event.
+        """
         ...
 
 

@@ -1,0 +1,160 @@
+"""The fused chain: decode, then every step over a batch, down to the slots. One task runs it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+from streamd.api import Batch, Codec, Fatal, Reject, Rejected, Rejects, Step, Typed
+from streamd.engine.failure import Resolver
+from streamd.engine.slot import Slot
+from streamd.telemetry.metrics import StageMetrics
+
+
+class Decode:
+    """The codec of a source as the first step of its chain."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        return None
+
+    def process(self, batch: Batch) -> Iterable[Batch | Rejects]:
+        values, rejects = self._codec.decode(batch.raws or ())
+        if not rejects:
+            return [batch.replace(values)]
+        good = [row for row in range(len(batch)) if row not in rejects]
+        return [Rejects(rejects), batch.take(good, [values[row] for row in good])]
+
+
+class Node:
+    """A step in the chain, with its way of failing."""
+
+    def __init__(
+        self, step: Step, resolver: Resolver, metrics: StageMetrics, output: str | None = None
+    ) -> None:
+        self.step = step
+        self.output = output
+        self.resolver = resolver
+        self._metrics = metrics
+
+    async def run(
+        self, batch: Batch, stream: str, epochs: Sequence[int]
+    ) -> list[tuple[str, Batch]]:
+        """What comes of the batch, with the stream that each result goes to."""
+        batch.stream = stream
+        out: list[tuple[str, Batch]] = []
+
+        async def act(part: Batch) -> None:
+            part.stream = stream
+            results, rejects = await self._process(part)
+            out.extend((self._goes_to(result, part, stream), result) for result in results)
+            if rejects:
+                raise Rejected(rejects)
+
+        await self.resolver.resolve(batch, epochs, act)
+        self._metrics.events.inc(len(batch))
+        return out
+
+    def _goes_to(self, result: Batch, given: Batch, stream: str) -> str:
+        if result is given or result.stream is None:
+            return self.output or stream
+        return result.stream
+
+    async def _process(self, batch: Batch) -> tuple[list[Batch], dict[int, Reject]]:
+        results: list[Batch] = []
+        rejects: dict[int, Reject] = {}
+        try:
+            found = self.step.process(batch)
+            for result in (await found) if inspect.isawaitable(found) else found:
+                if isinstance(result, Rejects):
+                    rejects.update(result.rows)
+                elif len(result):
+                    results.append(result)
+        except Rejected as error:
+            if self.resolver.keeps_state or not error.rows:
+                raise Fatal("a step that keeps state must yield Rejects, not raise") from error
+            # Raised, not yielded: nothing of this call counts, so the other rows go once more.
+            rest: list[Batch] = []
+            more = dict(error.rows)
+            kept = [row for row in range(len(batch)) if row not in more]
+            if kept:
+                rest, again = await self._process(batch.take(kept))
+                more.update({kept[row]: reject for row, reject in again.items()})
+            return rest, more
+        return results, rejects
+
+
+class Stop(NamedTuple):
+    """Where a batch comes through on one stream: a node, and whether it only taps the stream."""
+
+    node: Node
+    taps: bool
+
+
+class Line(NamedTuple):
+    """One stream: its nodes in order and the slots at its end."""
+
+    stops: Sequence[Stop]
+    slots: Sequence[Slot]
+
+
+class Entry(NamedTuple):
+    """How a source's batches come in: what decodes them, the stream, and the stops they skip."""
+
+    decoder: Node
+    stream: str
+    skip: int
+
+
+class Chain:
+    """All streams of a pipeline. A stream that nobody reads swallows what is sent to it."""
+
+    def __init__(
+        self,
+        lines: Mapping[str, Line],
+        entries: Mapping[str, Entry],
+        unread: Callable[[str, int], None],
+    ) -> None:
+        self._lines = lines
+        self._entries = entries
+        self._unread = unread
+
+    async def enter(self, source: str, batch: Batch, epochs: Sequence[int]) -> None:
+        """A batch from a source, through every step and into the slots."""
+        decoder, stream, skip = self._entries[source]
+        if batch.decoded:
+            await self.run(stream, batch, epochs)
+            return
+        for _, decoded in await decoder.run(batch, stream, epochs):
+            await self.run(stream, decoded, epochs, skip)
+
+    async def run(self, stream: str, batch: Batch, epochs: Sequence[int], first: int = 0) -> None:
+        """A batch on a stream, from the given stop on."""
+        line = self._lines.get(stream)
+        if line is None:
+            self._unread(stream, len(batch))
+            return
+        here = [batch]
+        for node, taps in line.stops[first:]:
+            after: list[Batch] = []
+            for part in here:
+                for goes_to, result in await node.run(part, stream, epochs):
+                    if goes_to == stream and not taps:
+                        after.append(result)
+                    else:
+                        await self.run(goes_to, result, epochs)
+            here = here if taps else after
+        for part in here:
+            for slot in line.slots:
+                slot.put(part, epochs)
+
+
+def decoder_for(codec: Codec, following: Any) -> Step | None:
+    """The step that decodes and validates in one pass, if the step that follows can."""
+    return following.typed(codec) if isinstance(following, Typed) else None

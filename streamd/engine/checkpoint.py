@@ -1,0 +1,135 @@
+"""Making epochs final: store the checkpoint, settle with whoever waits, commit the sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import anyio
+
+from streamd.api import Logger, Retryable, Settlement, Settles, Source, StreamdError
+from streamd.engine.intake import Intake
+from streamd.engine.ledger import Cut, Epoch, Ledger
+from streamd.engine.store import Store
+from streamd.telemetry.metrics import PipelineMetrics
+
+_RETRY_AFTER = 1.0
+
+
+class Checkpointer:
+    """The task that follows the ledger. The order is the law: store, then settle, then commit."""
+
+    def __init__(
+        self,
+        pipeline: str,
+        *,
+        sources: Mapping[str, Source],
+        state_keys: Mapping[str, str],
+        intake: Intake,
+        ledger: Ledger,
+        store: Store,
+        metrics: PipelineMetrics,
+        log: Logger,
+    ) -> None:
+        self._pipeline = pipeline
+        self._sources = sources
+        self._state_keys = state_keys
+        self._intake = intake
+        self._ledger = ledger
+        self._store = store
+        self._metrics = metrics
+        self._log = log
+
+    async def run(self) -> None:
+        """Never returns; cancel it once everything is committed."""
+        while True:
+            try:
+                advanced = await self._advance()
+            except Retryable as error:
+                self._log.warning(
+                    "Cannot store a checkpoint; nothing is committed", error=str(error)
+                )
+                await anyio.sleep(_RETRY_AFTER)
+                continue
+            if not advanced:
+                await self._intake.progress.wait(_RETRY_AFTER)
+
+    async def _advance(self) -> bool:
+        """Make what is complete durable; whether there was anything.
+
+        Raises Retryable if the store does not take it; nothing has changed then.
+        """
+        async with self._intake.saving:
+            epochs = self._ledger.completed()
+            if epochs:
+                cut = _join(epochs)
+                last = epochs[-1].number
+                await self._save(last, cut)
+                self._ledger.retire(last)
+                self._owe(cut)
+        if not epochs:
+            if self._owing():
+                await self._commit(self._ledger.oldest.number - 1)
+            return False
+        self._settle(cut, [item for epoch in epochs for item in epoch.settlements])
+        await self._commit(last)
+        self._metrics.completed(sum(e.events for e in epochs), sum(e.failed for e in epochs))
+        await self._intake.close_if_due(urgent=self._waiting())
+        return True
+
+    async def _save(self, epoch: int, cut: Cut) -> None:
+        durable = {
+            source: positions
+            for source, positions in cut.positions.items()
+            if self._sources[source].resumes and positions
+        }
+        if durable or cut.changes:
+            started = anyio.current_time()
+            await self._store.save(
+                self._pipeline, epoch, Cut(durable, cut.changes), self._state_keys
+            )
+            self._metrics.checkpoint_duration.observe(anyio.current_time() - started)
+
+    def _settle(self, cut: Cut, settlements: list[Settlement]) -> None:
+        for name, source in self._sources.items():
+            if isinstance(source, Settles):
+                own = [s for s in settlements if self._intake.owner(s.partition) == name]
+                source.settle(cut.positions.get(name, {}), own)
+
+    def _waiting(self) -> bool:
+        return any(isinstance(s, Settles) and s.waiting() for s in self._sources.values())
+
+    def _owe(self, cut: Cut) -> None:
+        for source, positions in cut.positions.items():
+            self._intake.owed.setdefault(source, {}).update(positions)
+
+    def _owing(self) -> bool:
+        return any(self._intake.owed.values())
+
+    async def _commit(self, epoch: int) -> None:
+        """Commit what is durable; a source that cannot now is asked again later."""
+        tag = f"{self._store.id}:{epoch}"
+        for name, positions in list(self._intake.owed.items()):
+            if not positions:
+                continue
+            due = dict(positions)
+            try:
+                await self._sources[name].commit(due, tag)
+            except StreamdError as error:
+                self._metrics.lost_commits.inc()
+                self._log.warning(
+                    "Cannot commit now; will try again", source=name, error=str(error)
+                )
+                continue
+            for partition, position in due.items():
+                if positions.get(partition) == position:
+                    del positions[partition]
+        if not self._owing():
+            self._intake.committed(epoch)
+
+
+def _join(epochs: list[Epoch]) -> Cut:
+    cut = Cut()
+    for epoch in epochs:
+        if epoch.cut is not None:
+            cut.update(epoch.cut)
+    return cut

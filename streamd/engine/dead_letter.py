@@ -1,0 +1,154 @@
+"""The dead-letter document: everything that is known of an event that could not be processed.
+
+Pure. A document is the same for the same event and failure, whenever it is made, except for
+`failed_at`; its id names the event, so that a replay overwrites it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from streamd.api import Batch, Failure, Header, Reject, Rejected, StreamdError, split_partition
+
+_ABSENT: Any = object()
+_MAX_ID = 160  # an id becomes part of object keys and file names, which end at 255 bytes
+
+
+def documents(failure: Failure, *, now_ms: int, config_digest: str) -> list[dict[str, Any]]:
+    """One document per row of the failed batch.
+
+    `now_ms` is the wall clock in milliseconds since the epoch; `config_digest` identifies the
+    configuration under which the event failed.
+    """
+    batch = failure.batch
+    rejects = _rejects_of(failure)
+    failed_at = _rfc3339(now_ms)
+    decoded = batch.decoded
+    return [
+        _document(failure, batch, row, rejects[row], decoded)
+        | {"failed_at": failed_at, "config": config_digest}
+        for row in range(len(batch))
+    ]
+
+
+def _document(
+    failure: Failure, batch: Batch, row: int, reject: Reject, decoded: bool
+) -> dict[str, Any]:
+    partition, offset = batch.locate(row)
+    topic, number = split_partition(partition)
+    value = batch.values[row] if decoded else _ABSENT
+    raw = batch.raws[row] if batch.raws is not None else _ABSENT
+    original, parsed = _original(raw, value)
+    document: dict[str, Any] = {
+        "dlq_id": dead_letter_id(parsed, batch.timestamps[row], topic, number, offset),
+        **original,
+        "error": {
+            "type": reject.error_type,
+            "message": reject.message,
+            "traceback": reject.traceback,
+        },
+        "retry_count": failure.attempt - 1,
+        "metadata": {"partition": number, "offset": offset},
+        "pipeline": failure.pipeline,
+        "stage": failure.stage,
+        "reason": reject.reason,
+        "attempts": failure.attempt,
+        "topic": topic,
+        "timestamp": batch.timestamps[row],
+        "key": _text(batch.keys[row]) if batch.keys is not None else None,
+        "headers": _headers(batch.headers[row]) if batch.headers is not None else [],
+    }
+    if reject.violations:
+        document["violations"] = reject.violations
+    if value is not _ABSENT and value is not None and msgspec.to_builtins(value) != parsed:
+        # The stage saw something else than what arrived: a replay into it needs just that.
+        document["event"] = value
+        document["dlq_id"] += "" if _has_id(parsed) else "-" + _fingerprint(value)
+    return document
+
+
+def dead_letter_id(event: Any, timestamp: int, topic: str, number: int, offset: int) -> str:
+    """`dlq_<epoch ms>_<event id>`, escaped so that it can stand in an object key or file name.
+
+    The event's place in its source stands for an id where it has none.
+    """
+    identity = str(event["id"]) if _has_id(event) else f"{topic}-{number}-{offset}"
+    escaped = quote(identity, safe="")
+    if len(escaped) > _MAX_ID:
+        digest = hashlib.blake2b(identity.encode(errors="surrogatepass"), digest_size=8)
+        escaped = f"{escaped[: _MAX_ID - 17]}-{digest.hexdigest()}"
+    return f"dlq_{timestamp}_{escaped}"
+
+
+def _has_id(event: Any) -> bool:
+    return isinstance(event, dict) and isinstance(event.get("id"), str | int) and event["id"] != ""
+
+
+def _original(raw: Any, value: Any) -> tuple[dict[str, Any], Any]:
+    """The fields that hold the message as it arrived, and the message parsed."""
+    if raw is _ABSENT:
+        parsed = None if value is _ABSENT else msgspec.to_builtins(value)
+        return {"original_message": parsed}, parsed
+    if raw is None:
+        return {"original_message": None}, None
+    try:
+        parsed = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {"original_message": None, "original_bytes": _base64(raw)}, None
+    if b"\n" in raw or b"\r" in raw:
+        # Embedded as it is, a line break would tear a document that is one line of a file.
+        return {"original_message": parsed, "original_bytes": _base64(raw)}, parsed
+    return {"original_message": msgspec.Raw(raw)}, parsed
+
+
+def _rejects_of(failure: Failure) -> Sequence[Reject]:
+    error, rows = failure.error, len(failure.batch)
+    if isinstance(error, Rejected):
+        return [error.rows[row] for row in range(rows)]
+    cause = error.__cause__ if isinstance(error, StreamdError) and error.__cause__ else error
+    reject = Reject(
+        reason_of(error),
+        str(error),
+        error_type=type(cause).__name__,
+        traceback="".join(traceback.format_exception(error)),
+    )
+    return [reject] * rows
+
+
+def reason_of(error: Exception) -> str:
+    """A short label for an error that names no rows: its class, or `bug`."""
+    return type(error).__name__.lower() if isinstance(error, StreamdError) else "bug"
+
+
+def _headers(headers: Sequence[Header] | None) -> list[list[str | None]]:
+    return [[name, _text(value)] for name, value in headers or ()]
+
+
+def _text(value: bytes | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return "base64:" + _base64(value)
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def _fingerprint(value: Any) -> str:
+    return hashlib.blake2b(msgspec.json.encode(value), digest_size=4).hexdigest()
+
+
+def _rfc3339(now_ms: int) -> str:
+    moment = datetime.fromtimestamp(now_ms // 1000, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

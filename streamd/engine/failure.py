@@ -1,0 +1,240 @@
+"""Acting on a batch until every row of it is done, whatever fails on the way.
+
+Steps and sinks fail alike: a `Failure` goes to the stage's policies in order, the first verdict
+wins, and the engine carries it out. The policies decide, this module sleeps and routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import anyio
+
+from streamd.api import (
+    Batch,
+    DeadLetter,
+    Drop,
+    Failure,
+    Fatal,
+    Logger,
+    Misconfigured,
+    Pause,
+    Permanent,
+    Policy,
+    Rejected,
+    Retry,
+    Retryable,
+    Split,
+    Stop,
+    StreamdError,
+    Verdict,
+)
+from streamd.telemetry.metrics import StageMetrics
+
+SPILL = "streamd.spill"
+"""The way of a dead letter that its own sink refuses: a file under state_dir, never a stream."""
+
+_BLOCK_FIRST, _BLOCK_MOST = 1.0, 30.0
+_MISCONFIGURED_DELAY = 30.0
+
+
+class PipelineStopped(Exception):  # noqa: N818
+    """A policy's verdict: the pipeline stops and its rows stay uncommitted."""
+
+
+class StateSuspect(Exception):  # noqa: N818
+    """A step that keeps state failed half-way: only the checkpoint is to be trusted now."""
+
+
+@dataclass(slots=True)
+class Health:
+    """Why a stage does not get on, or None. `since` is in the event loop's time."""
+
+    reason: str | None = None
+    since: float = 0.0
+
+    def ill(self, reason: str) -> None:
+        if self.reason is None:
+            self.since = anyio.current_time()
+        self.reason = reason
+
+    def well(self) -> None:
+        self.reason = None
+
+
+@dataclass(slots=True)
+class _Work:
+    batch: Batch
+    attempt: int = 0
+    started: float | None = None
+
+
+Act = Callable[[Batch], Awaitable[None]]
+Bury = Callable[[str, Failure, Sequence[int]], Awaitable[None]]
+Forgive = Callable[[Failure, Sequence[int]], bool]
+
+
+@dataclass(slots=True)
+class Resolver:
+    """One stage's way with failures.
+
+    `bury` routes the rows of a failure into a stream, as dead letters. `forgive` is asked about
+    rejected rows first and returns whether the source takes them back (an HTTP client is told).
+    `sleep` waits, and keeps the sources alive where the stage runs on their task.
+    """
+
+    pipeline: str
+    stage: str
+    role: str
+    policies: Sequence[Policy]
+    readable: frozenset[str]
+    bury: Bury
+    forgive: Forgive
+    dropped: Callable[[Failure, Sequence[int], str], None]
+    metrics: StageMetrics
+    log: Logger
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    keeps_state: bool = False
+    health: Health = field(default_factory=Health)
+
+    async def resolve(self, batch: Batch, epochs: Sequence[int], act: Act) -> None:
+        """Returns when each row was acted on, dead-lettered or dropped.
+
+        Raises PipelineStopped or StateSuspect where the pipeline cannot go on.
+        """
+        stack = [_Work(batch)]
+        while stack:
+            work = stack.pop()
+            work.attempt += 1
+            try:
+                await act(work.batch)
+            except Rejected as error:
+                stack += await self._rejected(work, error, epochs)
+            except Exception as error:
+                if isinstance(error, PipelineStopped | StateSuspect):
+                    raise
+                stack += await self._failed(work, error, epochs)
+            else:
+                self.health.well()
+
+    async def _rejected(self, work: _Work, error: Rejected, epochs: Sequence[int]) -> list[_Work]:
+        rows = sorted(row for row in error.rows if 0 <= row < len(work.batch))
+        if len(rows) != len(error.rows) or not rows:
+            raise Fatal(f"{self.stage} rejected rows that it was not given") from error
+        self.health.well()
+        named = Rejected({new: error.rows[row] for new, row in enumerate(rows)})
+        refused = _Work(work.batch.take(rows), work.attempt, work.started)
+        self.metrics.rejected(named)
+        failure = self._failure(refused, named)
+        if self.forgive(failure, epochs):
+            return []
+        return await self._carry_out(self._judge(failure), failure, refused, epochs)
+
+    async def _failed(self, work: _Work, error: Exception, epochs: Sequence[int]) -> list[_Work]:
+        if isinstance(error, Fatal):
+            raise error
+        if not isinstance(error, StreamdError):
+            self.log.error("Stage failed with an error that it does not declare", exc_info=error)
+        if self.keeps_state:
+            raise StateSuspect(f"{self.stage}: {error}") from error
+        failure = self._failure(work, error)
+        return await self._carry_out(self._judge(failure), failure, work, epochs)
+
+    def _failure(self, work: _Work, error: Exception) -> Failure:
+        now = anyio.current_time()
+        if work.started is None:
+            work.started = now
+        return Failure(
+            pipeline=self.pipeline,
+            stage=self.stage,
+            role=self.role,
+            batch=work.batch,
+            error=error,
+            attempt=work.attempt,
+            elapsed=now - work.started,
+            readable=self.readable,
+        )
+
+    def _judge(self, failure: Failure) -> Verdict:
+        for policy in self.policies:
+            verdict = policy.decide(failure)
+            if isinstance(verdict, Split) and len(failure.batch) < 2:
+                continue
+            if verdict is not None:
+                return verdict
+        return last_resort(failure)
+
+    async def _carry_out(
+        self, verdict: Verdict, failure: Failure, work: _Work, epochs: Sequence[int]
+    ) -> list[_Work]:
+        rows = len(failure.batch)
+        match verdict:
+            case Retry(delay):
+                await self._wait("Will try again", failure, delay)
+                return [work]
+            case Pause(delay):
+                await self._wait("Paused until somebody acts", failure, delay)
+                work.attempt -= 1
+                return [work]
+            case Split():
+                half = rows // 2
+                first, second = range(half), range(half, rows)
+                spent = work.attempt - 1
+                return [
+                    _Work(work.batch.take(second), spent, work.started),
+                    _Work(work.batch.take(first), spent, work.started),
+                ]
+            case DeadLetter(stream):
+                await self.bury(stream, failure, epochs)
+            case Drop(reason):
+                self.log.warning("Dropped", rows=rows, reason=reason, error=str(failure.error))
+                self.dropped(failure, epochs, reason)
+            case Stop(reason):
+                raise PipelineStopped(f"{self.stage}: {reason}") from failure.error
+        self.health.well()
+        return []
+
+    async def _wait(self, message: str, failure: Failure, delay: float) -> None:
+        self.health.ill(str(failure.error))
+        self.metrics.retried(len(failure.batch))
+        self.log.warning(
+            message,
+            rows=len(failure.batch),
+            attempt=failure.attempt,
+            delay=round(delay, 3),
+            error=str(failure.error) or type(failure.error).__name__,
+        )
+        await self.sleep(delay)
+
+
+def last_resort(failure: Failure) -> Verdict:
+    """What happens where no policy has an answer: never lose, never go on past it."""
+    if isinstance(failure.error, Misconfigured | Rejected):
+        return Pause(_MISCONFIGURED_DELAY)
+    return Retry(backoff(failure.attempt))
+
+
+def backoff(attempt: int) -> float:
+    """Seconds to wait after the given number of tries, growing to half a minute."""
+    return min(_BLOCK_MOST, _BLOCK_FIRST * 2.0 ** min(attempt - 1, 10))
+
+
+class DeadLetterReader:
+    """The policy of a sink that reads dead letters: wait for it, never bury a dead letter again.
+
+    What it refuses for good goes, fsynced, to a file under state_dir.
+    """
+
+    def decide(self, failure: Failure) -> Verdict | None:
+        match failure.error:
+            case Rejected():
+                return DeadLetter(SPILL)
+            case Permanent():
+                return Split() if len(failure.batch) > 1 else DeadLetter(SPILL)
+            case Retryable() as error if error.after is not None:
+                return Retry(error.after)
+            case Misconfigured():
+                return Pause(_MISCONFIGURED_DELAY)
+            case _:
+                return Retry(backoff(failure.attempt))

@@ -1,0 +1,61 @@
+"""How a pipeline's stages are wired: an immutable plan made from its configuration, nothing run."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from streamd.api import DEAD_LETTERS, ConfigError
+from streamd.settings.model import PipelineSpec, StageSpec
+
+
+class Hop(Struct, frozen=True):
+    """A step on a stream. One that taps leaves the stream as it is and writes `output`."""
+
+    step: StageSpec
+    taps: bool
+
+
+class Route(Struct, frozen=True):
+    """What happens to a batch on one stream: the steps in order, then the sinks."""
+
+    hops: tuple[Hop, ...]
+    sinks: tuple[StageSpec, ...]
+
+
+def readable_streams(spec: PipelineSpec) -> frozenset[str]:
+    """The streams that some stage reads."""
+    return frozenset(stream for stage in (*spec.steps, *spec.sinks) for stream in stage.inputs)
+
+
+def dead_letter_streams(spec: PipelineSpec) -> frozenset[str]:
+    """The streams into which policies route what has failed."""
+    stages = (*spec.sources, *spec.steps, *spec.sinks)
+    policies = [*spec.policies, *(p for stage in stages for p in stage.policies or ())]
+    named = {stream for policy in policies for stream in policy.config.emits(policy.plugin)}
+    return frozenset(named | {DEAD_LETTERS})
+
+
+def routes(spec: PipelineSpec) -> dict[str, Route]:
+    """The route of each stream that is read.
+
+    Raises ConfigError if a step reads dead letters (they come from the sinks' tasks, and a step
+    belongs to the sources'), or a sink reads them together with other events.
+    """
+    dead = dead_letter_streams(spec)
+    for step in spec.steps:
+        if dead & set(step.inputs):
+            raise ConfigError(f"{step.path}: only sinks can read dead letters")
+    for sink in spec.sinks:
+        if dead & set(sink.inputs) and not dead >= set(sink.inputs):
+            raise ConfigError(f"{sink.path}: dead letters and other events need a sink each")
+    return {
+        stream: Route(
+            tuple(
+                Hop(step, step.output is not None and step.output not in step.inputs)
+                for step in spec.steps
+                if stream in step.inputs
+            ),
+            tuple(sink for sink in spec.sinks if stream in sink.inputs),
+        )
+        for stream in readable_streams(spec)
+    }

@@ -1,0 +1,146 @@
+"""One sink's place in a pipeline: a queue that never blocks its writers, and the task that writes.
+
+The queue is bounded by the gate in front of the sources (`full`), not by `put`: a dead letter or
+the rest of a batch must always find room.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import anyio
+
+from streamd.api import Batch, BatchLimits, Sink, merge
+from streamd.engine.failure import Resolver
+from streamd.engine.ledger import Ledger
+from streamd.engine.signal import Signal
+from streamd.telemetry.metrics import StageMetrics
+
+_LEAST_CAPACITY = 10_000
+
+
+class Item(NamedTuple):
+    """A batch in a slot: the epochs that wait for it, its bytes, when it came (loop time)."""
+
+    batch: Batch
+    epochs: Sequence[int]
+    size: int
+    came: float
+
+
+class Slot:
+    """Queue and writer of one sink."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        limits: BatchLimits,
+        resolver: Resolver,
+        ledger: Ledger,
+        progressed: Callable[[], None],
+        metrics: StageMetrics,
+    ) -> None:
+        self.sink = sink
+        self.limits = limits
+        self.resolver = resolver
+        self._ledger = ledger
+        self._progressed = progressed
+        self._metrics = metrics
+        self._queue: deque[Item] = deque()
+        self._rows = 0
+        self._bytes = 0
+        self._capacity = max(2 * limits.rows, _LEAST_CAPACITY)
+        self._arrived = Signal()
+        self._hurry = False
+        self._draining = False
+
+    @property
+    def full(self) -> bool:
+        return self._rows >= self._capacity
+
+    @property
+    def rows(self) -> int:
+        return self._rows
+
+    def put(self, batch: Batch, epochs: Sequence[int]) -> None:
+        """Take a batch over; the epochs are `sent` before this returns."""
+        for epoch in epochs:
+            self._ledger.sent(epoch)
+        size = batch.size
+        self._queue.append(Item(batch, epochs, size, anyio.current_time()))
+        self._rows += len(batch)
+        self._bytes += size
+        self._arrived.set()
+
+    def flush(self) -> None:
+        """Write what is there without waiting for more."""
+        if self._queue:
+            self._hurry = True
+            self._arrived.set()
+
+    def drain(self) -> None:
+        """From now on write whatever comes at once: nothing follows it."""
+        self._draining = True
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Write until cancelled. Raises what the resolver raises."""
+        while True:
+            await self._deliver(await self._gather())
+
+    async def _gather(self) -> list[Item]:
+        while not self._queue:
+            await self._arrived.wait()
+        deadline = self._queue[0].came + self.limits.time
+        while not (self._draining or self._hurry or self._enough()):
+            remaining = deadline - anyio.current_time()
+            if remaining <= 0:
+                break
+            await self._arrived.wait(remaining)
+        return self._take()
+
+    def _enough(self) -> bool:
+        return self._rows >= self.limits.rows or self._bytes >= self.limits.bytes
+
+    def _take(self) -> list[Item]:
+        items: list[Item] = []
+        rows = size = 0
+        while self._queue:
+            item = self._queue[0]
+            rows += len(item.batch)
+            size += item.size
+            if items and (rows > self.limits.rows or size > self.limits.bytes):
+                break
+            items.append(self._queue.popleft())
+        self._hurry = self._hurry and bool(self._queue)
+        return items
+
+    async def _deliver(self, items: list[Item]) -> None:
+        epochs = sorted({epoch for item in items for epoch in item.epochs})
+        batch = merge([item.batch for item in items])
+        for piece in _pieces(batch, self.limits.rows):
+            await self.resolver.resolve(piece, epochs, self._write)
+        self._metrics.latency.observe(anyio.current_time() - items[0].came)
+        self._rows -= len(batch)
+        self._bytes -= sum(item.size for item in items)
+        for item in items:
+            for epoch in item.epochs:
+                self._ledger.done(epoch)
+        self._progressed()
+
+    async def _write(self, batch: Batch) -> None:
+        started = anyio.current_time()
+        await self.sink.write(batch)
+        self._metrics.write_duration.observe(anyio.current_time() - started)
+        self._metrics.events.inc(len(batch))
+
+
+def _pieces(batch: Batch, rows: int) -> Iterator[Batch]:
+    if len(batch) <= rows:
+        yield batch
+        return
+    for first in range(0, len(batch), rows):
+        yield batch.take(range(first, min(first + rows, len(batch))))

@@ -1,0 +1,116 @@
+"""One source's task: poll, hand the batches in, and hold still while the pipeline is full."""
+
+from __future__ import annotations
+
+import anyio
+
+from streamd.api import (
+    Bounded,
+    KeepsAlive,
+    Logger,
+    Misconfigured,
+    Retryable,
+    Settles,
+    Source,
+)
+from streamd.engine.failure import Health, backoff
+from streamd.engine.intake import Intake
+from streamd.telemetry.metrics import PipelineMetrics, StageMetrics
+
+_POLL_TIMEOUT = 0.25
+"""Seconds that a poll may wait: how soon a tick, a cut or a stop is seen on a quiet stream."""
+
+_KEEPALIVE_EVERY = 1.0
+
+
+class SourceRunner:
+    """Reads one source until it is stopped or has come to its end."""
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        *,
+        intake: Intake,
+        batch_events: int,
+        metrics: StageMetrics,
+        pipeline_metrics: PipelineMetrics,
+        log: Logger,
+    ) -> None:
+        self.health = Health()
+        self._name = name
+        self._source = source
+        self._intake = intake
+        self._batch_events = batch_events
+        self._metrics = metrics
+        self._pipeline_metrics = pipeline_metrics
+        self._log = log
+        self._stopping = False
+        self._failures = 0
+
+    def stop(self) -> None:
+        """End after the batch in hand."""
+        self._stopping = True
+
+    async def run(self) -> None:
+        while not self._stopping:
+            if self._intake.full:
+                await self._hold()
+                continue
+            await self._poll()
+            if isinstance(self._source, Settles) and self._source.waiting():
+                await self._intake.close_if_due(urgent=True)
+            if isinstance(self._source, Bounded) and self._source.exhausted():
+                return
+
+    async def _poll(self) -> None:
+        try:
+            batches = await self._source.poll(self._batch_events, _POLL_TIMEOUT)
+        except (Retryable, Misconfigured) as error:
+            await self._recover(error)
+            return
+        self._failures = 0
+        self.health.well()
+        for batch in batches:
+            self._metrics.events.inc(len(batch))
+            self._metrics.bytes.inc(batch.size)
+        await self._intake.take(self._name, batches)
+
+    async def _recover(self, error: Retryable | Misconfigured) -> None:
+        self._failures += 1
+        self.health.ill(str(error))
+        after = error.after if isinstance(error, Retryable) else None
+        delay = backoff(self._failures) if after is None else after
+        self._log.warning("Cannot read; will try again", error=str(error), delay=delay)
+        # A step's time goes on: a source that is away is a quiet one.
+        until = anyio.current_time() + delay
+        while not self._stopping and (left := until - anyio.current_time()) > 0:
+            await anyio.sleep(min(left, _POLL_TIMEOUT))
+            await self._intake.take(self._name, [])
+
+    async def _hold(self) -> None:
+        """Wait for room, keeping the source's membership alive."""
+        self._pipeline_metrics.held.set(1)
+        await self._intake.close_if_due()
+        await self.sleep(_KEEPALIVE_EVERY, until_room=True)
+        self._pipeline_metrics.held.set(0)
+
+    async def sleep(self, seconds: float, *, until_room: bool = False) -> None:
+        """Let time pass without reading: under back-pressure, or before a step is tried again."""
+        until = anyio.current_time() + seconds
+        while (left := until - anyio.current_time()) > 0:
+            if until_room:
+                await self._intake.progress.wait(min(left, _KEEPALIVE_EVERY))
+            else:
+                await anyio.sleep(min(left, _KEEPALIVE_EVERY))
+            self._intake.skip_time()
+            if until_room and (self._stopping or not self._intake.full):
+                return
+            if isinstance(self._source, KeepsAlive):
+                await self._keepalive(self._source)
+
+    async def _keepalive(self, source: KeepsAlive) -> None:
+        try:
+            await source.keepalive()
+        except Retryable as error:
+            self._log.debug("Keepalive failed", error=str(error))

@@ -1,0 +1,45 @@
+"""The last resort of a dead letter: a file under state_dir, fsynced before it counts as done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+from anyio import to_thread
+
+
+class Spill:
+    """Appends documents to `dead_letters/<pipeline>.jsonl`, one a line."""
+
+    def __init__(self, state_dir: Path, pipeline: str) -> None:
+        self.path = state_dir / "dead_letters" / f"{pipeline}.jsonl"
+        self._one = anyio.Lock()
+
+    async def append(self, documents: Sequence[dict[str, Any]]) -> None:
+        """Raises OSError if the disk does not take it: nothing may go on then."""
+        async with self._one:
+            await to_thread.run_sync(self._append, documents)
+
+    def _append(self, documents: Sequence[dict[str, Any]]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lines = b"".join(msgspec.json.encode(doc, enc_hook=str) + b"\n" for doc in documents)
+        with self.path.open("ab") as file:
+            if file.tell() and not self._ends_in_newline():
+                file.write(b"\n")  # a crash has torn the last line
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        directory = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def _ends_in_newline(self) -> bool:
+        with self.path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"

@@ -1,0 +1,167 @@
+"""Every metric of streamd: the names exist only here, but for those that plugins add.
+
+Children are bound once per stage and added to once per batch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Callable
+from typing import Any
+
+import prometheus_client as prometheus
+
+from streamd.api import Counter, Gauge, Histogram, Rejected
+
+_LATENCIES = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+Factory = Callable[..., Any]
+
+
+class Telemetry:
+    """The metrics of one daemon, in a registry of its own."""
+
+    def __init__(self, registry: prometheus.CollectorRegistry | None = None) -> None:
+        self.registry = registry or prometheus.CollectorRegistry(auto_describe=True)
+        self._made: dict[str, tuple[Any, tuple[str, ...]]] = {}
+
+    def pipeline(self, pipeline: str) -> PipelineMetrics:
+        return PipelineMetrics(self, pipeline)
+
+    def stage(self, pipeline: str, stage: str) -> StageMetrics:
+        return StageMetrics(self, pipeline, stage)
+
+    def counter(self, name: str, documentation: str, **labels: str) -> Counter:
+        bound: Counter = self._child(prometheus.Counter, name, documentation, labels)
+        return bound
+
+    def gauge(self, name: str, documentation: str, **labels: str) -> Gauge:
+        bound: Gauge = self._child(prometheus.Gauge, name, documentation, labels)
+        return bound
+
+    def histogram(self, name: str, documentation: str, **labels: str) -> Histogram:
+        bound: Histogram = self._child(
+            prometheus.Histogram, name, documentation, labels, buckets=_LATENCIES
+        )
+        return bound
+
+    def _child(
+        self, kind: Factory, name: str, documentation: str, labels: dict[str, str], **options: Any
+    ) -> Any:
+        names = tuple(sorted(labels))
+        if name not in self._made:
+            metric = kind(name, documentation, names, registry=self.registry, **options)
+            self._made[name] = (metric, names)
+        metric, made = self._made[name]
+        if made != names:
+            raise ValueError(f"metric {name} has the labels {made}, not {names}")
+        return metric.labels(**labels) if names else metric
+
+
+class PipelineMetrics:
+    """What is counted for a pipeline as a whole."""
+
+    def __init__(self, telemetry: Telemetry, pipeline: str) -> None:
+        def gauge(name: str, documentation: str) -> Gauge:
+            return telemetry.gauge(name, documentation, pipeline=pipeline)
+
+        self.up = gauge("streamd_pipeline_up", "1 while the pipeline runs.")
+        self.in_flight_events = gauge(
+            "streamd_in_flight_events", "Events read and not done yet, in all slots together."
+        )
+        self.in_flight_bytes = gauge(
+            "streamd_in_flight_bytes", "Bytes of events read and not done yet."
+        )
+        self.epoch_age = gauge(
+            "streamd_epoch_age_seconds", "Age of the oldest epoch that is not complete."
+        )
+        self.held = gauge("streamd_held", "1 while back-pressure keeps the sources from reading.")
+        self.epochs = telemetry.counter(
+            "streamd_epochs_total", "Epochs completed and committed.", pipeline=pipeline
+        )
+        self.restarts = telemetry.counter(
+            "streamd_pipeline_restarts_total", "Starts from a checkpoint.", pipeline=pipeline
+        )
+        self.checkpoint_duration = telemetry.histogram(
+            "streamd_checkpoint_duration_seconds", "Time to store a checkpoint.", pipeline=pipeline
+        )
+        self.lost_commits = telemetry.counter(
+            "streamd_failed_commits_total",
+            "Commits that a source could not make at first.",
+            pipeline=pipeline,
+        )
+        self._processed = {
+            status: telemetry.counter(
+                "consumer_messages_processed_total", "Events by how they ended.", status=status
+            )
+            for status in ("success", "retried", "dlq")
+        }
+
+    def completed(self, events: int, failed: int) -> None:
+        """An epoch is complete: so many events were read in it, so many of them not stored."""
+        self.epochs.inc()
+        self._processed["success"].inc(max(0, events - failed))
+
+
+class StageMetrics:
+    """What is counted for one stage; also what a plugin may ask for metrics of its own."""
+
+    def __init__(self, telemetry: Telemetry, pipeline: str, stage: str) -> None:
+        self._telemetry = telemetry
+        self._labels = {"pipeline": pipeline, "stage": stage}
+        self.events = self.counter("events_total", "Events read, processed or written.")
+        self.bytes = self.counter("bytes_total", "Bytes of events as they arrived.")
+        self.queued = self.gauge("queue_events", "Events waiting in the slot of a sink.")
+        self.healthy = self.gauge("stage_healthy", "0 while the stage does not get on.")
+        self.write_duration = self.histogram("write_duration_seconds", "Time of one write.")
+        self.latency = telemetry.histogram(
+            "consumer_processing_duration_seconds",
+            "Time from an event's read to its delivery, of the oldest event of a write.",
+            **self._labels,
+        )
+        self._retries = self.counter("retries_total", "Events tried again.")
+        self._attempts = telemetry.counter(
+            "dlq_retry_attempts_total", "Attempts that followed a failure."
+        )
+        self._retried = telemetry.counter(
+            "consumer_messages_processed_total", "Events by how they ended.", status="retried"
+        )
+        self._buried = telemetry.counter(
+            "consumer_messages_processed_total", "Events by how they ended.", status="dlq"
+        )
+
+    def counter(self, name: str, documentation: str, **labels: str) -> Counter:
+        return self._telemetry.counter(f"streamd_{name}", documentation, **self._labels, **labels)
+
+    def gauge(self, name: str, documentation: str, **labels: str) -> Gauge:
+        return self._telemetry.gauge(f"streamd_{name}", documentation, **self._labels, **labels)
+
+    def histogram(self, name: str, documentation: str, **labels: str) -> Histogram:
+        return self._telemetry.histogram(f"streamd_{name}", documentation, **self._labels, **labels)
+
+    def rejected(self, error: Rejected) -> None:
+        for reason, rows in Tally(reject.reason for reject in error.rows.values()).items():
+            self.counter("rejected_events_total", "Events refused.", reason=reason).inc(rows)
+
+    def validation_failed(self, error: Rejected) -> None:
+        for reason, rows in Tally(reject.reason for reject in error.rows.values()).items():
+            self._telemetry.counter(
+                "consumer_validation_failures_total",
+                "Events that validation refused.",
+                reason=reason,
+            ).inc(rows)
+
+    def retried(self, rows: int) -> None:
+        self._retries.inc(rows)
+        self._retried.inc(rows)
+        self._attempts.inc()
+
+    def dead_lettered(self, error_types: Tally[str]) -> None:
+        for error_type, rows in error_types.items():
+            self._telemetry.counter(
+                "dlq_messages_total", "Dead letters.", error_type=error_type
+            ).inc(rows)
+            self._buried.inc(rows)
+
+    def dropped(self, reason: str, rows: int) -> None:
+        self.counter("dropped_events_total", "Events dropped.", reason=reason).inc(rows)
