@@ -68,5 +68,6 @@ def _mask(text: str) -> str:
 
 
 def _string(text: str) -> str:
-    """JSON's escapes are TOML's, but for DEL."""
-    return json.dumps(str.__str__(text), ensure_ascii=False).replace("\x7f", "\\u007f")
+    """JSON's escapes are TOML's, but for DEL; what looks like a reference is escaped."""
+    plain = str.__str__(text).replace("${", "$${")
+    return json.dumps(plain, ensure_ascii=False).replace("\x7f", "\\u007f")
