@@ -77,6 +77,7 @@ class Parts:
     state_keys: dict[str, str]
     ledger: Ledger
     intake: Intake
+    undelivered: Undelivered
 
 
 class Builder:
@@ -135,7 +136,14 @@ class Builder:
             log=self._log,
         )
         return Parts(
-            self._sources, steps, slots, self._resolvers, state_keys, self._ledger, self._intake
+            sources=self._sources,
+            steps=steps,
+            slots=slots,
+            resolvers=self._resolvers,
+            state_keys=state_keys,
+            ledger=self._ledger,
+            intake=self._intake,
+            undelivered=self._undelivered,
         )
 
     def _running(self) -> Intake:

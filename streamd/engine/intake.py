@@ -63,6 +63,7 @@ class Intake:
         self._owners: dict[str, str] = {}
         self._moved: Positions = {}
         self._committed = ledger.open.number - 1
+        self._progressed_at = 0.0
         self._active = 0.0
         self._ticked = anyio.current_time()
 
@@ -93,6 +94,8 @@ class Intake:
 
     async def _enter(self, source: str, batch: Batch) -> None:
         ledger = self._ledger
+        if ledger.idle:
+            self._progressed_at = anyio.current_time()
         ledger.read(len(batch), batch.size)
         await self._chain.enter(source, batch, (ledger.open.number,))
         moved = self._moved.setdefault(source, {})
@@ -163,7 +166,13 @@ class Intake:
     def committed(self, epoch: int) -> None:
         """The checkpoint of an epoch is durable and its source committed."""
         self._committed = epoch
+        self._progressed_at = anyio.current_time()
         self.progress.set()
+
+    @property
+    def stalled_for(self) -> float:
+        """Seconds since an epoch was committed while events are in flight; 0 when idle."""
+        return 0.0 if self._ledger.idle else anyio.current_time() - self._progressed_at
 
     async def until_committed(self, epoch: int, timeout: float) -> bool:
         """Whether all epochs up to this are committed within `timeout` seconds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import anyio
 import structlog
 
-from streamd.api import Misconfigured, Source
+from streamd.api import DEAD_LETTERS, Backlog, Misconfigured, Source, StreamdError
 from streamd.engine.build import Builder, Parts, Surroundings
 from streamd.engine.checkpoint import Checkpointer
 from streamd.engine.source_runner import SourceRunner
@@ -19,18 +20,29 @@ from streamd.settings.model import PipelineSpec
 State = Literal["starting", "running", "draining", "stopped"]
 
 _DRAIN_REPORT_EVERY = 5.0
+_BACKLOG_EVERY = 30.0
 
 
 class Pipeline:
-    """Runs one specification once, from its last checkpoint."""
+    """Runs one specification once, from its last checkpoint.
 
-    def __init__(self, spec: PipelineSpec, around: Surroundings) -> None:
+    `on_running` is called when every stage is open and the sources begin to read.
+    """
+
+    def __init__(
+        self,
+        spec: PipelineSpec,
+        around: Surroundings,
+        on_running: Callable[[], None] = lambda: None,
+    ) -> None:
         self.spec = spec
         self.state: State = "starting"
         self.parts: Parts | None = None
         self.runners: dict[str, SourceRunner] = {}
         self._around = around
+        self._on_running = on_running
         self._stopping = False
+        self._drain_by: float | None = None
         self._metrics = around.telemetry.pipeline(spec.name)
         self._log = structlog.get_logger().bind(pipeline=spec.name)
 
@@ -70,8 +82,10 @@ class Pipeline:
             async with anyio.create_task_group() as readers:
                 for runner in self.runners.values():
                     readers.start_soon(_guarded, runner.run)
+                writers.start_soon(self._watch_backlog, parts)
                 self.state = "running"
                 self._metrics.up.set(1)
+                self._on_running()
                 if self._stopping:
                     self.stop()
             await self._drain(parts)
@@ -84,13 +98,36 @@ class Pipeline:
         for slot in parts.slots.values():
             slot.drain()
         last = await parts.intake.close(flush=True)
-        deadline = anyio.current_time() + self.spec.options.drain_timeout
-        while (left := deadline - anyio.current_time()) > 0:
+        while (left := self._time_to_drain()) > 0:
             if await parts.intake.until_committed(last, min(left, _DRAIN_REPORT_EVERY)):
                 return
             working = {name: slot.rows for name, slot in parts.slots.items() if slot.rows}
             self._log.info("Draining", waiting_for=working or "commit")
         self._log.warning("Not drained in time: what is in flight is read again next time")
+
+    def _time_to_drain(self) -> float:
+        """Seconds left: endless for sources that came to their end, until somebody wants to stop.
+
+        A sink that is down then holds the end of a bounded run as it would hold any batch.
+        """
+        if not self._stopping:
+            return math.inf
+        now = anyio.current_time()
+        self._drain_by = self._drain_by or now + self.spec.options.drain_timeout
+        return self._drain_by - now
+
+    async def _watch_backlog(self, parts: Parts) -> None:
+        """Keep `dlq_backlog_size` true; a store that cannot be counted now is counted later."""
+        named = self.spec.options.backlog
+        readers = [sink.id for sink in self.spec.sinks if DEAD_LETTERS in sink.inputs]
+        slots = [parts.slots[name] for name in ([named] if named else readers)]
+        counted = next((slot for slot in slots if isinstance(slot.sink, Backlog)), None)
+        while counted is not None:
+            try:
+                self._metrics.backlog.set(await counted.backlog() or 0)
+            except StreamdError as error:
+                self._log.debug("Cannot count the dead letters", error=str(error))
+            await anyio.sleep(_BACKLOG_EVERY)
 
     async def _check_state(self, parts: Parts) -> None:
         store, pipeline = self._around.store, self.spec.name

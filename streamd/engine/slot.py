@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import anyio
 
-from streamd.api import Batch, BatchLimits, Sink, merge
+from streamd.api import Backlog, Batch, BatchLimits, Sink, merge
 from streamd.engine.failure import Resolver
 from streamd.engine.ledger import Ledger
 from streamd.engine.signal import Signal
@@ -56,6 +56,8 @@ class Slot:
         self._arrived = Signal()
         self._hurry = False
         self._draining = False
+        self._in_use = anyio.Lock()
+        self.written = 0
 
     @property
     def full(self) -> bool:
@@ -132,10 +134,19 @@ class Slot:
         self._progressed()
 
     async def _write(self, batch: Batch) -> None:
-        started = anyio.current_time()
-        await self.sink.write(batch)
+        async with self._in_use:
+            started = anyio.current_time()
+            await self.sink.write(batch)
         self._metrics.write_duration.observe(anyio.current_time() - started)
         self._metrics.events.inc(len(batch))
+        self.written += len(batch)
+
+    async def backlog(self) -> int | None:
+        """How much the sink's store holds, counted between two writes; None if it cannot tell."""
+        if not isinstance(self.sink, Backlog):
+            return None
+        async with self._in_use:
+            return await self.sink.backlog()
 
 
 def _pieces(batch: Batch, rows: int) -> Iterator[Batch]:

@@ -47,6 +47,7 @@ class SourceRunner:
         self._log = log
         self._stopping = False
         self._failures = 0
+        self.read = 0
 
     def stop(self) -> None:
         """End after the batch in hand."""
@@ -73,6 +74,7 @@ class SourceRunner:
         self.health.well()
         for batch in batches:
             self._metrics.events.inc(len(batch))
+            self.read += len(batch)
             self._metrics.bytes.inc(batch.size)
         await self._intake.take(self._name, batches)
 

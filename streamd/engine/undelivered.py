@@ -47,6 +47,7 @@ class Undelivered:
         self._config_digest = config_digest
         self._answers = answers
         self._log = log
+        self.buried = 0
 
     async def bury(self, stream: str, failure: Failure, epochs: Sequence[int]) -> None:
         """Send the rows as dead letters to every sink that reads the stream."""
@@ -94,6 +95,7 @@ class Undelivered:
     ) -> None:
         types = Tally(doc["error"]["type"] for doc in docs)
         self._telemetry.stage(self._pipeline, failure.stage).dead_lettered(types)
+        self.buried += len(docs)
         self._settle("dead_lettered", failure, [doc["dlq_id"] for doc in docs], epochs)
         if told := self._sampler.allow((failure.stage, "dead"), len(docs)):
             self._log.warning("Dead-lettered", stage=failure.stage, events=told, types=dict(types))

@@ -66,6 +66,14 @@ class PipelineOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             " state for it: pause with an error, or start its state anew."
         ),
     ] = "pause"
+    backlog: Annotated[
+        str | None,
+        doc(
+            "Sink whose store dlq_backlog_size counts; by default the first that reads dead"
+            " letters and can count.",
+            example="dlq_objects",
+        ),
+    ] = None
     drop_streams: Annotated[
         tuple[str, ...], doc("Streams that nobody reads, on purpose.", example=["per_minute.late"])
     ] = ()
@@ -118,6 +126,7 @@ class DaemonOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Literal["auto", "console", "json"],
         doc("Readable lines on a terminal and JSON elsewhere (auto), or always one of them."),
     ] = "auto"
+    uvloop: Annotated[bool, doc("Run on uvloop, where it is installed.")] = False
     banner: Annotated[
         tuple[str, ...], doc("Lines shown once the pipelines run, for whoever starts it by hand.")
     ] = ()

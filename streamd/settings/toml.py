@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 import enum
 import json
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import msgspec
@@ -21,28 +20,41 @@ _PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]+(?=@)")
 
 def value_text(value: Any, *, masked: bool = True) -> str:
     """One value as inline TOML. `masked` hides secrets and passwords within URLs."""
+    return _inline(plain(value, masked=masked))
+
+
+def plain(value: Any, *, masked: bool = True) -> Any:
+    """A setting as the strings, numbers, lists and dicts that a file would hold for it."""
     if isinstance(value, Struct):
         value = fields_of(value)
     elif isinstance(value, enum.Enum):
         value = value.value
-    if isinstance(value, str):
-        return _string(_mask(value) if masked else value)
     if isinstance(value, Duration | Size):
-        return _string(value.text)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float | datetime.date | datetime.time):
-        return str(value)
+        return value.text
+    if isinstance(value, str):
+        return _mask(value) if masked else str.__str__(value)
     if isinstance(value, Mapping):
-        pairs = [
-            f"{key_text(key)} = {value_text(item, masked=masked)}"
-            for key, item in value.items()
-            if item is not None
-        ]
-        return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
+        return {
+            str(key): plain(item, masked=masked) for key, item in value.items() if item is not None
+        }
     if isinstance(value, Set):
         value = sorted(value)
-    return f"[{', '.join(value_text(item, masked=masked) for item in value)}]"
+    if isinstance(value, Sequence):
+        return [plain(item, masked=masked) for item in value]
+    return value
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        pairs = [f"{key_text(key)} = {_inline(item)}" for key, item in value.items()]
+        return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_inline, value))}]"
+    return str(value)
 
 
 def fields_of(struct: Struct) -> dict[str, Any]:

@@ -90,6 +90,9 @@ class PipelineMetrics:
             "Commits that a source could not make at first.",
             pipeline=pipeline,
         )
+        self.backlog = gauge(
+            "dlq_backlog_size", "Dead letters in the store that the pipeline's `backlog` names."
+        )
         self._processed = {
             status: telemetry.counter(
                 "consumer_messages_processed_total", "Events by how they ended.", status=status

@@ -1,0 +1,122 @@
+"""Keeping one pipeline alive: start it, start it again from its checkpoint when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import anyio
+import structlog
+
+from streamd.api import ConfigError
+from streamd.engine.build import Surroundings
+from streamd.engine.failure import PipelineStopped, backoff
+from streamd.engine.pipeline import Pipeline
+from streamd.engine.status import PipelineStatus, fill_gauges, status_of
+from streamd.settings.model import PipelineSpec
+
+_STEADY_AFTER = 60.0
+"""Seconds of life after which a failure counts as the first again."""
+
+
+class ExitRequested(Exception):  # noqa: N818
+    """A pipeline failed that the configuration will not run the daemon without."""
+
+
+class Supervisor:
+    """One pipeline of the daemon, over all its lives.
+
+    `on_state(state, reason)` is told of each change: running, draining, stopped or failed.
+    """
+
+    def __init__(
+        self,
+        spec: PipelineSpec,
+        around: Surroundings,
+        on_state: Callable[[str, str], None] = lambda _state, _reason: None,
+    ) -> None:
+        self.spec = spec
+        self.failure: str | None = None
+        self.running = anyio.Event()
+        self._around = around
+        self._on_state = on_state
+        self._life = Pipeline(spec, around, self._started)
+        self._restarts = 0
+        self._stopping = anyio.Event()
+        self._log = structlog.get_logger().bind(pipeline=spec.name)
+
+    def stop(self) -> None:
+        """Drain; `run` returns once that is done."""
+        self._stopping.set()
+        self._on_state("draining", "")
+        self._life.stop()
+
+    async def run(self) -> None:
+        """Returns when the pipeline was stopped, has come to its end, or is not to run again.
+
+        Raises ExitRequested if it failed and `on_failure` is "exit".
+        """
+        tries = 0
+        while not self._stopping.is_set():
+            started = anyio.current_time()
+            try:
+                await self._life.run()
+            except Exception as error:
+                tries = 1 if anyio.current_time() - started > _STEADY_AFTER else tries + 1
+                if self._failed(error):
+                    return
+                if not self._stopping.is_set():
+                    await self._pause(backoff(tries))
+                self._restarts += 1
+                self._around.telemetry.pipeline(self.spec.name).restarts.inc()
+                self._life = Pipeline(self.spec, self._around, self._started)
+            else:
+                break
+        self._on_state("stopped", "")
+
+    def status(self) -> PipelineStatus:
+        """The pipeline as it is now; also brings its gauges up to date."""
+        status = status_of(self._life, self._restarts)
+        if self.failure is not None:
+            status.problems.insert(0, self.failure)
+            status.ready = False
+        if self._life.state != "running" and self.failure is not None:
+            status.state = "failed"
+        fill_gauges(self._life, self._around.telemetry, status)
+        return status
+
+    def _started(self) -> None:
+        self.failure = None
+        self.running.set()
+        self._on_state("running", "")
+        if self._stopping.is_set():
+            self._life.stop()
+
+    def _failed(self, error: Exception) -> bool:
+        """Record why it failed; whether it stays down."""
+        causes = list(_leaves(error))
+        self.failure = "; ".join(dict.fromkeys(str(cause) or repr(cause) for cause in causes))
+        self._on_state("failed", self.failure)
+        final = any(isinstance(cause, PipelineStopped | ConfigError) for cause in causes)
+        how = self.spec.options.on_failure
+        declared = all(type(cause).__module__.startswith("streamd.") for cause in causes)
+        self._log.error(
+            "Pipeline failed",
+            reason=self.failure,
+            next="stays down" if final or how != "restart" else "starts again",
+            **({} if declared else {"exc_info": error}),
+        )
+        if how == "exit":
+            raise ExitRequested(f"{self.spec.name}: {self.failure}") from error
+        return final or how == "stop"
+
+    async def _pause(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await self._stopping.wait()
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
