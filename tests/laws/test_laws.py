@@ -37,7 +37,8 @@ GOOD: Tree = {
     "streamd/api/batch.py": "class Batch: ...\n",
     "streamd/settings/__init__.py": "from streamd.telemetry import log\n",
     "streamd/telemetry/__init__.py": "log = 'streamd_x_events_total'\n",
-    "streamd/engine/plan.py": "from ..api import Batch\nimport streamd.settings\n",
+    "streamd/engine/__init__.py": "import streamd.engine.plan\n",
+    "streamd/engine/plan.py": "from ..api import Batch\nfrom streamd.engine.unwritten import x\n",
     **PLUGIN,
 }
 
