@@ -73,7 +73,10 @@ def document(catalog: Catalog) -> dict[str, Any]:
 
 def text(catalog: Catalog) -> str:
     """The schema as JSON, the same for the same catalog."""
-    return json.dumps(document(catalog), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    return (
+        json.dumps(document(catalog), indent=1, sort_keys=True, ensure_ascii=False, default=str)
+        + "\n"
+    )
 
 
 def _plugins(catalog: Catalog, role: str) -> dict[str, Any]:
@@ -135,7 +138,11 @@ def _type(kind: Any) -> dict[str, Any]:
     choices = [_member(one, metas_of(kind)) for one in members_of(kind)]
     if not all(choices):
         return {}
-    if any(choice.get("type") != "string" or "pattern" in choice for choice in choices):
+    if any(
+        choice.get("type") in ("boolean", "integer", "number")
+        or choice.keys() & {"enum", "pattern"}
+        for choice in choices
+    ):
         choices.append(_REFERENCE)
     return choices[0] if len(choices) == 1 else {"anyOf": choices}
 

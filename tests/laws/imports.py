@@ -15,6 +15,7 @@ LAYERS: Mapping[str, int] = {
     "streamd.settings": 1,
     "streamd.catalog": 1,
     "streamd.discovery": 1,
+    "streamd.exits": -1,
     "streamd.telemetry": 1,
     "streamd.engine": 2,
     "streamd.daemon": 3,

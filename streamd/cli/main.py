@@ -1,0 +1,137 @@
+"""The command line: `streamd [--config FILE] [COMMAND]`; without a command the daemon runs.
+
+Commands import what they need when they run, so that each starts as fast as it can.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from streamd import __version__, exits
+
+DEFAULT_CONFIG = Path("streamd.toml")
+_STATUSES = f"""exit status:
+  {exits.OK}   done
+  {exits.FAILED}   something did not work
+  {exits.USAGE}   the command line is wrong
+  {exits.CONFIG}  the configuration is wrong; every error is on standard error"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    parser, commands = _parser()
+    if _needs_plugins(arguments, commands):
+        from streamd.settings.loader import catalog_for
+
+        catalog_for(_config_of(arguments)).hook.streamd_commands(commands=commands)
+    args = parser.parse_args(arguments)
+    return int(args.run(args) or exits.OK)
+
+
+def _parser() -> tuple[argparse.ArgumentParser, Any]:
+    parser = argparse.ArgumentParser(
+        prog="streamd",
+        description="Run the pipelines of a configuration file, or a command about it.",
+        epilog=_STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"streamd {__version__}")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        default=DEFAULT_CONFIG,
+        help="configuration file (default: %(default)s)",
+    )
+    parser.set_defaults(run=_run)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", type=Path, metavar="FILE", default=argparse.SUPPRESS)
+
+    def add(name: str, run: Any, summary: str) -> argparse.ArgumentParser:
+        command: argparse.ArgumentParser = commands.add_parser(
+            name, parents=[common], help=summary, description=summary, allow_abbrev=False
+        )
+        command.set_defaults(run=run)
+        return command
+
+    add("run", _run, "Run the daemon (the default).")
+    check = add("check", _check, "Check the configuration without running it.")
+    check.add_argument(
+        "--connect", action="store_true", help="also ask each stage whether it would work"
+    )
+    check.add_argument(
+        "--timeout", type=float, default=10.0, metavar="SECONDS", help="of each (default: 10)"
+    )
+    listing = add("list", _list, "List the plugins that a configuration can name.")
+    listing.add_argument("role", nargs="?", metavar="ROLE", help="only this role")
+    create = add("create", _create, "Print a commented sample of a plugin's settings.")
+    create.add_argument("plugin", metavar="ROLE/PLUGIN", help="for example sink/kafka")
+    add("echo", _echo, "Print the effective configuration: defaults filled in, secrets masked.")
+    add("schema", _schema, "Print the JSON Schema of the configuration, for editors.")
+    return parser, commands
+
+
+def _needs_plugins(arguments: Sequence[str], commands: Any) -> bool:
+    """Plugins are loaded for their commands only if help or a command of theirs is asked for."""
+    first = next(iter(_rest_of(arguments)), "")
+    return first in ("-h", "--help") or not (
+        first.startswith("-") or first in ("", *commands.choices)
+    )
+
+
+def _rest_of(arguments: Sequence[str]) -> list[str]:
+    return _config_parser().parse_known_args(arguments)[1]
+
+
+def _config_of(arguments: Sequence[str]) -> Path:
+    config: Path = _config_parser().parse_known_args(arguments)[0].config
+    return config
+
+
+def _config_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="streamd", add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG)
+    return parser
+
+
+def _run(args: argparse.Namespace) -> int:
+    from streamd.daemon import run
+
+    return run(args.config)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from streamd.cli.check import check
+
+    return check(args.config, connect=args.connect, timeout=args.timeout)
+
+
+def _list(args: argparse.Namespace) -> int:
+    from streamd.cli.plugins import list_plugins
+
+    return list_plugins(args.config, args.role)
+
+
+def _create(args: argparse.Namespace) -> int:
+    from streamd.cli.plugins import create
+
+    return create(args.config, args.plugin)
+
+
+def _echo(args: argparse.Namespace) -> int:
+    from streamd.cli.check import echo
+
+    return echo(args.config)
+
+
+def _schema(args: argparse.Namespace) -> int:
+    from streamd.cli.plugins import schema
+
+    return schema(args.config)

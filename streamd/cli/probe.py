@@ -1,0 +1,70 @@
+"""`streamd check --connect`: ask each stage whether it would work, all at the same time."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import anyio
+from msgspec import Struct
+
+from streamd import exits
+from streamd.api import Probe
+from streamd.settings import Settings
+from streamd.settings.construct import build, context_for
+from streamd.settings.model import PipelineSpec, StageSpec
+
+
+class Finding(Struct, frozen=True):
+    """What one stage has answered: good, bad, or (`works` is None) nothing to ask."""
+
+    stage: str
+    works: bool | None
+    message: str
+
+    def __str__(self) -> str:
+        word = {True: "ok", False: "FAILED", None: "-"}[self.works]
+        return f"{self.stage}  {word}  {self.message}"
+
+
+def probe(settings: Settings, timeout: float) -> int:
+    """Print one line per stage, in the order of the file."""
+    findings = anyio.run(_probe_all, settings, timeout)
+    for finding in findings:
+        print(finding, file=sys.stderr if finding.works is False else sys.stdout)
+    return exits.FAILED if any(finding.works is False for finding in findings) else exits.OK
+
+
+async def _probe_all(settings: Settings, timeout: float) -> list[Finding]:
+    stages = [
+        (pipeline, stage)
+        for pipeline in settings.pipelines
+        for stage in (*pipeline.sources, *pipeline.steps, *pipeline.sinks)
+    ]
+    findings: dict[int, Finding] = {}
+
+    async def ask(at: int, pipeline: PipelineSpec, stage: StageSpec) -> None:
+        findings[at] = await _probe(settings, pipeline, stage, timeout)
+
+    async with anyio.create_task_group() as tasks:
+        for at, (pipeline, stage) in enumerate(stages):
+            tasks.start_soon(ask, at, pipeline, stage)
+    return [findings[at] for at in range(len(stages))]
+
+
+async def _probe(
+    settings: Settings, pipeline: PipelineSpec, stage: StageSpec, timeout: float
+) -> Finding:
+    name = f"{pipeline.name}.{stage.id}"
+    state_dir = Path(settings.daemon.state_dir)
+    context = context_for(stage, pipeline, settings.catalog, state_dir)
+    try:
+        built = build(stage, context)
+        if not isinstance(built, Probe):
+            return Finding(name, None, "connects to nothing")
+        with anyio.fail_after(timeout):
+            return Finding(name, True, await built.healthcheck())
+    except TimeoutError:
+        return Finding(name, False, f"no answer within {timeout:g} s")
+    except Exception as error:
+        return Finding(name, False, f"{type(error).__name__}: {error}")
