@@ -20,8 +20,6 @@ from msgspec import Struct
 from streamd.api import Plugin, StageConfig, hookspecs
 from streamd.discovery import Provider, entry_points, fault_of, plugin_files
 
-PLUGINS_HOOK = "streamd_plugins"
-
 
 class Problem(Struct, frozen=True):
     """Why a plugin, or one thing of it, is not in the catalog. `origin` is where it comes from."""
@@ -118,7 +116,9 @@ class Catalog:
         elif names:
             message += f"; there are: {', '.join(sorted(names))}"
         broken = [*self.errors, *self.problems]
-        suspects = [problem for problem in broken if _matches(problem, name)] or broken[:3]
+        suspects = [problem for problem in broken if _resembles(problem, name)]
+        if not suspects and not near:
+            suspects = broken[:3]
         return message + "".join(f"; not loaded: {problem}" for problem in suspects)
 
     def _take(self, provider: Provider) -> None:
@@ -133,6 +133,7 @@ class Catalog:
         try:
             offered = self._offers_of(module)
         except (Exception, SystemExit) as error:
+            self._manager.unregister(module)
             self._report(provider, fault_of(error))
             return
         for plugin in offered:
@@ -144,11 +145,14 @@ class Catalog:
         if provider.is_file and (name := _unmarked_hook(module)):
             if name in hooks:
                 return f"{name}() lacks the decorator @hookimpl"
-            return f"{name}() is no hook of streamd{_nearest(name, hooks)}, and lacks @hookimpl"
+            return f"{name}() is no hook of streamd{_nearest(name, hooks)}"
+        if self._manager.is_registered(module):
+            return f"the same module is loaded already, as {self._manager.get_name(module)}"
         try:
             self._manager.register(module, provider.origin)
         except (pluggy.PluginValidationError, ValueError) as error:
-            self._manager.unregister(module)
+            if self._manager.is_registered(module):
+                self._manager.unregister(module)
             return str(error).replace("\n", " ")
         for caller in self._manager.get_hookcallers(module) or ():
             if not caller.has_spec():
@@ -162,7 +166,7 @@ class Catalog:
                 offered: list[Plugin] = list(cast("Any", implementation.function()))
                 for item in offered:
                     if not isinstance(item, Plugin):
-                        raise TypeError(f"{PLUGINS_HOOK}() returned {item!r}, expected Plugin(...)")
+                        raise TypeError(f"streamd_plugins() returned {item!r}, not a Plugin")
                 return offered
         return ()
 
@@ -216,9 +220,11 @@ def _unmarked_hook(module: ModuleType) -> str:
 
 
 def _nearest(name: str, hooks: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, hooks, n=1, cutoff=0.5)
-    return f", did you mean {near[0]}()?" if near else f"; the hooks are {', '.join(hooks)}"
+    ends = [hook.removeprefix("streamd_") for hook in hooks]
+    if near := difflib.get_close_matches(name.removeprefix("streamd_"), ends, n=1):
+        return f", did you mean streamd_{near[0]}()?"
+    return f"; the hooks are {', '.join(hooks)}"
 
 
-def _matches(problem: Problem, name: str) -> bool:
-    return name in (problem.provider, problem.provider.removeprefix("streamd_"))
+def _resembles(problem: Problem, name: str) -> bool:
+    return bool(difflib.get_close_matches(name, [problem.provider.removeprefix("streamd_")]))
