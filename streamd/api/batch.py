@@ -60,6 +60,7 @@ class Batch:
     """
 
     __slots__ = (
+        "_size",
         "headers",
         "keys",
         "offsets",
@@ -93,6 +94,7 @@ class Batch:
         self.headers = headers
         self.statuses = statuses
         self.stream = stream
+        self._size: int | None = None
 
     @classmethod
     def of_raws(
@@ -136,7 +138,9 @@ class Batch:
     @property
     def size(self) -> int:
         """Bytes of the events as they arrived; 0 for derived rows."""
-        return sum(map(len, filter(None, self.raws))) if self.raws else 0
+        if self._size is None:
+            self._size = sum(map(len, filter(None, self.raws))) if self.raws else 0
+        return self._size
 
     def locate(self, row: int) -> tuple[str, int]:
         """Partition and offset of a row, the identity of an event.
@@ -152,7 +156,7 @@ class Batch:
 
     def replace(self, values: list[Any], *, stream: str | None = None) -> Batch:
         """The same rows with other values: what a step returns that rewrites every event."""
-        return Batch(
+        other = Batch(
             values,
             offsets=self.offsets,
             timestamps=self.timestamps,
@@ -163,6 +167,8 @@ class Batch:
             statuses=self.statuses,
             stream=stream,
         )
+        other._size = self._size
+        return other
 
     def take(
         self, rows: Sequence[int], values: list[Any] | None = None, *, stream: str | None = None
