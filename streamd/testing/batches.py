@@ -9,6 +9,7 @@ import msgspec
 
 from streamd.api import Batch, Header, Span
 
+COLUMNS = tuple(name for name in Batch.__slots__ if not name.startswith("_"))
 START_MS = 1_763_548_200_000  # 2025-11-19T10:30:00Z
 
 

@@ -20,7 +20,7 @@ import msgspec
 import pytest
 
 from streamd.api import Batch, Probe, Rejected, Retryable, Sink, StageContext, merge
-from streamd.testing.batches import batch_of, sample_event
+from streamd.testing.batches import COLUMNS, batch_of, sample_event
 from streamd.testing.codecs import PlainJson
 from streamd.testing.contexts import stage_context
 
@@ -211,7 +211,7 @@ def _events(subject: SinkSubject, count: int) -> list[Any]:
 
 
 def _columns(batch: Batch) -> tuple[Any, ...]:
-    return tuple(getattr(batch, name) for name in Batch.__slots__)
+    return tuple(getattr(batch, name) for name in COLUMNS)
 
 
 def _counted(events: Iterable[Any]) -> Counter[bytes]:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from streamd.api import Batch, Reject, Rejects, Stateful, Step, Timed, merge
-from streamd.testing.batches import batch_of, sample_event
+from streamd.testing.batches import COLUMNS, batch_of, sample_event
 
 PARTITIONS = ("events:0", "events:1")
 ODD_EVENTS: tuple[Any, ...] = (
@@ -69,10 +69,10 @@ class StepContract:
 
     async def test_input_is_never_changed(self, subject: StepSubject) -> None:
         batch = subject.batch(0, 20)
-        before = copy.deepcopy([getattr(batch, name) for name in Batch.__slots__])
+        before = copy.deepcopy([getattr(batch, name) for name in COLUMNS])
         async with _opened(subject) as step:
             await run(step, batch)
-        assert [getattr(batch, name) for name in Batch.__slots__] == before
+        assert [getattr(batch, name) for name in COLUMNS] == before
 
     async def test_every_row_has_an_origin(self, subject: StepSubject) -> None:
         batch = merge([subject.batch(0, 10), subject.batch(50, 10, PARTITIONS[1])])

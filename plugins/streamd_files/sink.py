@@ -1,0 +1,184 @@
+"""Events into files: as lines of one, or as one file each."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, Self
+
+from anyio import to_thread
+
+from streamd.api import (
+    DEAD_LETTERS,
+    Batch,
+    BatchLimits,
+    ConfigError,
+    Misconfigured,
+    Retryable,
+    StageConfig,
+    StageContext,
+    StreamdError,
+    doc,
+)
+from streamd_files.durable import append_lines, replace_files
+from streamd_files.encoding import codec_of, encode, encode_lines
+from streamd_files.names import LATE, Template, check_names_events
+
+_FOR_A_PERSON = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+
+
+class FileSink:
+    """Write events to files, safe on the disk when a write returns."""
+
+    class Config(StageConfig, frozen=True, kw_only=True):
+        path: Annotated[
+            str,
+            doc(
+                "File to write, with fields such as %Y-%m-%d, {topic} or {payload.source}. By"
+                " default <stage>.jsonl under state_dir, and for dead letters"
+                " dead_letters/%Y/%m/%d/{dlq_id}.json there.",
+                example="var/events-%Y-%m-%d.jsonl",
+            ),
+        ] = ""
+        files: Annotated[
+            Literal["auto", "lines", "event"],
+            doc(
+                "Append each event as a line, or write one file per event, which a replay"
+                " overwrites; auto does that for dead letters."
+            ),
+        ] = "auto"
+        sync: Annotated[
+            bool, doc("Wait for the disk. Without it a power cut loses what was written last.")
+        ] = True
+
+    batch: ClassVar[BatchLimits] = BatchLimits(rows=5000)
+
+    def __init__(self, config: Config, context: StageContext) -> None:
+        self._codec = codec_of(context)
+        self._log = context.log
+        self._sync = config.sync
+        dead_letters = set(context.inputs) == {DEAD_LETTERS}
+        self._per_event = config.files == "event" or (config.files == "auto" and dead_letters)
+        self._template = _template(config, context, per_event=self._per_event)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        return None
+
+    async def write(self, batch: Batch) -> None:
+        # Not abandoned when it is cancelled: a write that was begun is finished.
+        await to_thread.run_sync(
+            self._write_events if self._per_event else self._write_lines, batch
+        )
+
+    async def healthcheck(self) -> str:
+        return await to_thread.run_sync(self._check)
+
+    async def backlog(self) -> int:
+        """Files, or lines in them, that are there now."""
+        return await to_thread.run_sync(self._count)
+
+    def _write_lines(self, batch: Batch) -> None:
+        encoded = encode_lines(self._codec, batch)
+        bodies: dict[str, list[bytes]] = {}
+        columns = self._template.columns(encoded.batch)
+        for own, record in zip(columns, encoded.records, strict=True):
+            bodies.setdefault(self._template.render(own), []).append(record)
+        try:
+            for path, records in bodies.items():
+                torn = append_lines(Path(path), b"\n".join([*records, b""]), sync=self._sync)
+                if torn:
+                    self._log.warning(
+                        "Moved a half-written line away", path=f"{path}.torn", size=torn
+                    )
+        except OSError as error:
+            raise _error_of(error) from error
+        encoded.raise_rejects()
+
+    def _write_events(self, batch: Batch) -> None:
+        encoded = encode(self._codec, batch)
+        template, left = self._template, encoded.batch
+        hashed = "digest" in template.fields
+        rows = zip(template.columns(left), left.offsets, encoded.records, strict=True)
+        files = {
+            template.render(
+                own, first=offset, last=offset, digest=digest_of(record, hashed)
+            ): record
+            for own, offset, record in rows
+        }
+        try:
+            replace_files(((Path(path), body) for path, body in files.items()), sync=self._sync)
+        except OSError as error:
+            raise _error_of(error) from error
+        encoded.raise_rejects()
+
+    def _check(self) -> str:
+        folder = _folder_of(self._template.prefix)
+        present = next(place for place in (folder, *folder.parents) if place.exists())
+        if not present.is_dir():
+            raise Misconfigured(f"{present} is no directory")
+        if not os.access(present, os.W_OK | os.X_OK):
+            raise Misconfigured(f"may not write to {present}")
+        return f"writes to {self._template.text}"
+
+    def _count(self) -> int:
+        paths = list(self._present())
+        return len(paths) if self._per_event else sum(map(_lines_in, paths))
+
+    def _present(self) -> Iterator[Path]:
+        """The files that exist of those that the template names."""
+        prefix = self._template.prefix
+        if prefix == self._template.text:
+            yield from filter(Path.exists, [Path(prefix)])
+            return
+        start = os.path.abspath(prefix + "-")[:-1]
+        for folder, _, names in os.walk(_folder_of(prefix)):
+            for name in names:
+                path = os.path.join(folder, name)
+                if path.startswith(start) and not name.endswith((".part", ".torn")):
+                    yield Path(path)
+
+
+def digest_of(record: bytes, wanted: bool = True) -> str:
+    """A hash of the content, for a name; empty where nobody asks for it."""
+    return hashlib.blake2b(record, digest_size=8).hexdigest() if wanted else ""
+
+
+def _template(config: FileSink.Config, context: StageContext, *, per_event: bool) -> Template:
+    text = config.path
+    if not text:
+        name = "dead_letters/%Y/%m/%d/{dlq_id}.json" if per_event else f"{context.stage}.jsonl"
+        text = f"{_literally(str(context.state_dir))}/{name}"
+    try:
+        template = Template(text)
+        if per_event:
+            check_names_events(template)
+        elif template.fields & LATE:
+            raise ValueError(f"{text!r}: lines of many batches share a file, it has no offset")
+    except ValueError as error:
+        raise ConfigError(str(error), path="path") from None
+    return template
+
+
+def _folder_of(prefix: str) -> Path:
+    """Where all names are that begin so."""
+    return Path(prefix + "-").absolute().parent
+
+
+def _literally(text: str) -> str:
+    return text.replace("%", "%%").replace("{", "{{").replace("}", "}}")
+
+
+def _error_of(error: OSError) -> StreamdError:
+    message = f"{error.filename or 'file'}: {error.strerror}"
+    return Misconfigured(message) if error.errno in _FOR_A_PERSON else Retryable(message)
+
+
+def _lines_in(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
