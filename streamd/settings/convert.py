@@ -80,15 +80,23 @@ def _soften(value: Any, kind: Any) -> Any:
 
 
 def _lenient(text: str, kind: Any) -> Any:
-    attempts: list[tuple[Any, bool]] = [(text, True), (text, False)]
-    if not text:
-        attempts.append((None, True))  # ${VAR:-} leaves an optional setting unset
-    for value, strict in attempts:
-        try:
-            return msgspec.convert(value, kind, strict=strict, dec_hook=_custom)
-        except msgspec.ValidationError:
-            continue
-    return text
+    """The text itself where the type takes it, else what it stands for."""
+    if _fits(text, kind):
+        return text
+    if not text and _fits(None, kind):
+        return None  # ${VAR:-} leaves an optional setting unset
+    try:
+        return msgspec.convert(text, kind, strict=False, dec_hook=_custom)
+    except msgspec.ValidationError:
+        return text
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind, dec_hook=_custom)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _dig(value: Any, kind: Any, path: Path, problems: Problems, also: Collection[str] = ()) -> bool:

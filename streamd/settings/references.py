@@ -16,7 +16,7 @@ from streamd.settings.problems import Problems
 
 _VARIABLE = re.compile(r"\$(\$\{)|\$\{([^}]*)\}")
 _EXPRESSION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:-|:\?)(.*))?", re.DOTALL)
-_SECRET = re.compile(r"@\{(file|env|credential):(.*?)\}", re.DOTALL)
+_SECRET = re.compile(r"@\{(file|env|credential):((?:(?!@\{).)*?)\}", re.DOTALL)
 
 
 class Substituted(str):
