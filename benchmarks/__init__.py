@@ -1,0 +1,1 @@
+"""streamd beside the bare libraries: the same work on the same servers, one after the other."""
