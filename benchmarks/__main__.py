@@ -96,7 +96,7 @@ def _idle(kafka: KafkaServer, places: dict[str, str]) -> None:
     config.write_text(text.replace('"warning"', '"info"\nlog_format = "json"'))
     started = time.perf_counter()
     daemon = subprocess.Popen(
-        [sys.executable, "-m", "streamd.cli.main", "--config", str(config)],
+        [Path(sys.executable).parent / "streamd", "--config", str(config)],
         stderr=subprocess.PIPE,
         text=True,
     )
