@@ -28,12 +28,13 @@ class Stdin:
         self._cut = cut
         self._fd = fd
         self._ended = False
+        self._assigned = False
 
     async def open(self) -> None:
-        await self._control.assigned({PARTITION: None})
+        """Nothing to open."""
 
     def close(self) -> None:
-        pass
+        """Standard input is not ours to close."""
 
     def check(self) -> str:
         return "reads standard input"
@@ -42,6 +43,9 @@ class Stdin:
         return self._ended and not self._lines.waiting
 
     async def poll(self, most: int, timeout: float) -> list[Batch]:
+        if not self._assigned:
+            await self._control.assigned({PARTITION: None})
+            self._assigned = True
         if not self._lines.waiting:
             with anyio.move_on_after(timeout):
                 await self._read()

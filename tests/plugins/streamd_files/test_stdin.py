@@ -36,10 +36,9 @@ async def test_a_pipe_is_read_until_it_ends(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     control = FakeControl()
     stdin = stdin_of(reader, control)
-    await stdin.open()
-    assert control.assignments == [{"stdin:0": None}]
     os.write(writer, b"1\n2\n3")
     (batch,) = await stdin.poll(1, 5.0)
+    assert control.assignments == [{"stdin:0": None}]
     assert (batch.raws, list(batch.timestamps)) == ([b"1"], [123])
     assert raws_of(await stdin.poll(10, 5.0)) == [b"2"]
     assert await stdin.poll(10, 0.0) == []

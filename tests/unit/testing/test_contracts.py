@@ -89,7 +89,7 @@ class MemorySinkSubject(SinkSubject):
     async def stored(self) -> list[Any]:
         return list(self.store.values())
 
-    def poison(self, number: int) -> Any:  # noqa: ARG002
+    def poison(self, number: int) -> Any:
         return "poison"
 
 
@@ -105,7 +105,7 @@ class MemorySource(Memory):
     def __init__(self, raws: list[bytes], control: Control) -> None:
         self.raws, self.control, self.at = raws, control, -1
 
-    async def poll(self, max_events: int, timeout: float) -> list[Batch]:  # noqa: ARG002
+    async def poll(self, max_events: int, timeout: float) -> list[Batch]:
         name = partition_name("memory")
         if self.at < 0:
             resume = await self.control.assigned({name: None})
@@ -202,7 +202,7 @@ class RunningCount(Memory):
 class AmnesicCount(RunningCount):
     """Takes no state back."""
 
-    def assign(self, partitions: Iterable[str], rows: Iterable[tuple[str, bytes, bytes]]) -> None:  # noqa: ARG002
+    def assign(self, partitions: Iterable[str], rows: Iterable[tuple[str, bytes, bytes]]) -> None:
         super().assign(partitions, [])
 
 
@@ -255,7 +255,7 @@ class Counting(Patient):
     def __init__(self) -> None:
         self.calls = 0
 
-    def decide(self, failure: Failure) -> Verdict | None:  # noqa: ARG002
+    def decide(self, failure: Failure) -> Verdict | None:
         self.calls += 1
         return Retry(self.calls)
 
