@@ -22,21 +22,18 @@ _INFO = b"\x01\x00\x02\xff\xff\xff\xff\x00"
 
 
 class Block(Struct, frozen=True):
-    """One insert: its columns (name, the server's type), fitted values and encoded parts."""
+    """One insert: its columns (name, the server's type) and, depending on who encodes, either
+    their fitted values or the encoded `parts` of all of them."""
 
     columns: tuple[tuple[str, str], ...]
+    rows: int
     values: Sequence[Sequence[Any]]
     parts: Sequence[bytes]
 
-    @property
-    def rows(self) -> int:
-        return len(self.values[0])
 
-
-def encode_column(column: Column, values: Sequence[Any]) -> bytes:
-    """Name, type and data of a column."""
-    head = _text(column.name) + _text(column.spelling) + column.type.prefix
-    return head + column.type.encode(values)
+def column_head(column: Column) -> bytes:
+    """What stands before the data of a column."""
+    return _text(column.name) + _text(column.spelling) + column.type.prefix
 
 
 def head_of(columns: int, rows: int) -> bytes:
@@ -51,13 +48,13 @@ def token_of(place: Iterable[str], batch: Batch, parts: Iterable[bytes]) -> str:
     and a topic that was made anew share positions, and an insert that is taken for another one is
     lost.
     """
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.sha256()
     for word in (*place, *(span.partition for span in batch.spans)):
         digest.update(word.encode() + b"\0")
     digest.update(array("q", batch.offsets).tobytes())
     for part in parts:
         digest.update(part)
-    return digest.hexdigest()
+    return digest.hexdigest()[:32]
 
 
 def _text(text: str) -> bytes:

@@ -58,6 +58,11 @@ class Client:
         self._native = True
 
     @property
+    def encodes(self) -> bool:
+        """Whether inserts take encoded blocks; otherwise the library encodes fitted values."""
+        return self._native
+
+    @property
     def is_open(self) -> bool:
         return self._connection is not None
 

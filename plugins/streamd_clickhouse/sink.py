@@ -10,9 +10,10 @@ from anyio.lowlevel import checkpoint
 
 from streamd.api import Batch, BatchLimits, Reject, Rejected, StageContext
 from streamd_clickhouse import ddl
-from streamd_clickhouse.block import Block, encode_column, token_of
+from streamd_clickhouse.assembly import SLICE, Assembly
+from streamd_clickhouse.block import Block, token_of
 from streamd_clickhouse.config import DEFAULT_COLUMNS, ClickHouseConfig, target_of
-from streamd_clickhouse.rows import Column, Fitted, fit_column, rejects_of
+from streamd_clickhouse.rows import Column
 from streamd_clickhouse.schema import plan_columns
 from streamd_clickhouse.server import DEDUPLICATION_TOKEN, Server, insert_settings
 from streamd_columns import Columns, parse_mapping
@@ -71,9 +72,13 @@ class ClickHouseSink:
         """See `streamd.api.Sink`."""
         if not self._client.is_open:
             await self._open()
-        batch, fitted, rejects = await self._fit(batch)
-        if len(batch):
-            await self._insert(batch, fitted)
+        block, rejects = await self._assemble(batch)
+        if block.rows:
+            settings = self._settings
+            if self._tokens and batch.spans:
+                token = token_of(self._place, batch, block.parts)
+                settings = {**settings, DEDUPLICATION_TOKEN: token}
+            await self._client.insert(self._statement, block, settings)
         if rejects:
             raise Rejected(rejects)
 
@@ -94,37 +99,23 @@ class ClickHouseSink:
         self._columns = self._planned(await self._client.query(ddl.describe_table(self.target)))
         self._statement = ddl.insert_into(self.target, [column.name for column in self._columns])
         self._settings = insert_settings(self.config)
-        self._tokens = (
-            self.config.deduplicate and server.has_tokens and not self.config.async_insert
-        )
+        wanted = self.config.deduplicate and not self.config.async_insert
+        self._tokens = wanted and server.has_tokens and self._client.encodes
         self._context.log.info("Connected", server=server.text, table=self.target.name)
 
     def _planned(self, described: Any) -> tuple[Column, ...]:
         explicit = bool(self.config.columns)
         return plan_columns(described, self.mapping, table=self.target.name, explicit=explicit)
 
-    async def _fit(self, batch: Batch) -> tuple[Batch, list[list[Any]], dict[int, Reject]]:
-        """The rows that fit, their columns, and why the others do not."""
-        columns = Columns(batch, self._encoder)
-        reject_missing = self.config.missing == "reject"
-        fitted: list[Fitted] = []
-        for column in self._columns:
-            values = columns.of(column.source)
-            fitted.append(fit_column(column, values, reject_missing=reject_missing))
-            await checkpoint()  # a large batch must not hold up the others
-        rejects = rejects_of(self._columns, fitted)
-        if not rejects:
-            return batch, [column.values for column in fitted], rejects
-        good = [row for row in range(len(batch)) if row not in rejects]
-        return batch.take(good), [[c.values[row] for row in good] for c in fitted], rejects
-
-    async def _insert(self, batch: Batch, fitted: list[list[Any]]) -> None:
-        parts: list[bytes] = []
-        for column, values in zip(self._columns, fitted, strict=True):
-            parts.append(encode_column(column, values))
+    async def _assemble(self, batch: Batch) -> tuple[Block, dict[int, Reject]]:
+        assembly = Assembly(
+            self._columns,
+            encode=self._client.encodes,
+            reject_missing=self.config.missing == "reject",
+        )
+        rejects: dict[int, Reject] = {}
+        for first in range(0, len(batch), SLICE):
+            found = assembly.add(Columns(batch, self._encoder, first, first + SLICE))
+            rejects |= {first + row: reject for row, reject in found.items()}
             await checkpoint()
-        settings = self._settings
-        if self._tokens and batch.spans:
-            settings = {**settings, DEDUPLICATION_TOKEN: token_of(self._place, batch, parts)}
-        names = tuple((column.name, column.spelling) for column in self._columns)
-        await self._client.insert(self._statement, Block(names, fitted, parts), settings)
+        return assembly.block(), rejects

@@ -6,7 +6,7 @@ the parent: `payload.a` and `payload.b` look `payload` up once per event.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -35,18 +35,29 @@ class Unfit:
 
 
 class Columns:
-    """The columns of one batch. A field that an event does not have is MISSING, a null None."""
+    """The columns of a batch, or of the rows from `start` to `stop` of it.
 
-    def __init__(self, batch: Batch, encoder: msgspec.json.Encoder) -> None:
+    A field that an event does not have is MISSING, a null is None.
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        encoder: msgspec.json.Encoder,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> None:
         self._batch = batch
+        self._window = slice(start, len(batch) if stop is None else min(stop, len(batch)))
+        self.rows = self._window.stop - start
         self._encode = encoder.encode
         # Events that nobody has decoded have no fields; raw bytes, keys and places they have.
-        values = batch.values if batch.decoded else [MISSING] * len(batch)
+        values = batch.values[self._window] if batch.decoded else [MISSING] * self.rows
         self._paths: dict[Path, list[Any]] = {(): values}
 
     def of(self, source: Source) -> list[Any]:
         """One value per row. The list may be shared: do not change it."""
-        batch, rows = self._batch, len(self._batch)
+        batch = self._batch
         match source.kind:
             case "path" | "ms":
                 return self._path(source.path)
@@ -55,25 +66,36 @@ class Columns:
             case "text":
                 return self._encoded(self._path(source.path), self._text)
             case "status":
-                return [VALID] * rows if batch.statuses is None else list(batch.statuses)
+                return self._part(batch.statuses, VALID)
             case "raw":
-                return [None] * rows if batch.raws is None else list(batch.raws)
+                return self._part(batch.raws, None)
             case "offset":
-                return list(batch.offsets)
+                return self._part(batch.offsets, None)
             case "timestamp":
-                return list(batch.timestamps)
+                return self._part(batch.timestamps, None)
             case "key":
-                return [None] * rows if batch.keys is None else list(batch.keys)
+                return self._part(batch.keys, None)
             case "header":
-                return self._header(source.name)
+                name, rows = source.name, self._part(batch.headers, None)
+                return [dict(row).get(name, MISSING) if row else MISSING for row in rows]
             case "partition":
-                return self.partitions()
+                return self._spread([span.partition for span in batch.spans])
             case "topic":
-                return _spread(batch, lambda partition: split_partition(partition)[0])
+                return self._spread([split_partition(span.partition)[0] for span in batch.spans])
 
-    def partitions(self) -> list[str]:
-        """The partition of each row."""
-        return _spread(self._batch, str)
+    def _part(self, column: Sequence[Any] | None, default: Any) -> list[Any]:
+        return [default] * self.rows if column is None else list(column[self._window])
+
+    def _spread(self, names: list[str]) -> list[str]:
+        """The name of its span for each row."""
+        column: list[str] = []
+        first = 0
+        for name, span in zip(names, self._batch.spans, strict=True):
+            last = first + span.rows
+            inside = min(last, self._window.stop) - max(first, self._window.start)
+            column += [name] * inside
+            first = last
+        return column
 
     def _path(self, path: Path) -> list[Any]:
         column = self._paths.get(path)
@@ -84,26 +106,13 @@ class Columns:
     def _encoded(self, values: list[Any], encode: Callable[[Any], Any]) -> list[Any]:
         try:
             if Missing not in set(map(type, values)):
-                return [encode(value) for value in values]
+                return list(map(encode, values))
         except _NOT_ENCODABLE:
             pass
         return [value if value is MISSING else _encoded_one(encode, value) for value in values]
 
     def _text(self, value: Any) -> Any:
         return value if value is None or isinstance(value, str | bytes) else self._encode(value)
-
-    def _header(self, name: str) -> list[Any]:
-        headers = self._batch.headers
-        if headers is None:
-            return [MISSING] * len(self._batch)
-        return [dict(row).get(name, MISSING) if row else MISSING for row in headers]
-
-
-def _spread(batch: Batch, name: Callable[[str], str]) -> list[str]:
-    column: list[str] = []
-    for span in batch.spans:
-        column += [name(span.partition)] * span.rows
-    return column
 
 
 def _step(parents: list[Any], part: str | int) -> list[Any]:

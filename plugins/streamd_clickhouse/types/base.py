@@ -29,13 +29,15 @@ class ColumnType(ABC):
     """A column type. `spelling` is the server's, `expects` says what fits, in words.
 
     `zero` is the fitted value that ClickHouse takes for the type's default. `prefix` is written
-    before the data of a column that contains the type.
+    before the data of a column that contains the type. `joins` tells whether the encoded halves of
+    a column, one after the other, are the encoded column.
     """
 
     spelling: str
     expects: str
     zero: Any
     nullable = False
+    joins = True
     prefix = b""
 
     @abstractmethod
@@ -52,6 +54,10 @@ class ColumnType(ABC):
     @abstractmethod
     def encode(self, values: Sequence[Any]) -> bytes:
         """Fitted values in the Native format."""
+
+    def write(self, values: list[Any]) -> bytes:
+        """`fit` and `encode` at once, for types that can share work between them."""
+        return self.encode(self.fit(values))
 
     def misfit(self, value: Any) -> Misfit:
         """Why this value does not fit, for a value of which nothing better is known."""

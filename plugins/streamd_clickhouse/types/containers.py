@@ -18,6 +18,7 @@ _INDEX_BITS = (8, 16, 32, 64)
 class Nullable(ColumnType):
     zero = None
     nullable = True
+    joins = False
 
     def __init__(self, inner: ColumnType) -> None:
         self.inner = inner
@@ -48,6 +49,7 @@ class Nullable(ColumnType):
 class LowCardinality(ColumnType):
     """A dictionary of the distinct values of the block, and an index per row."""
 
+    joins = False
     prefix = struct.pack("<q", 1)  # the version of the dictionary's serialization
 
     def __init__(self, inner: ColumnType) -> None:
@@ -83,6 +85,7 @@ class LowCardinality(ColumnType):
 
 class Array(ColumnType):
     zero: Any = ()
+    joins = False
 
     def __init__(self, inner: ColumnType) -> None:
         self.spelling = f"Array({inner.spelling})"
@@ -102,6 +105,7 @@ class Array(ColumnType):
 
 class Map(ColumnType):
     zero: Any = {}  # noqa: RUF012 - never changed
+    joins = False
 
     def __init__(self, key: ColumnType, value: ColumnType) -> None:
         self.spelling = f"Map({key.spelling}, {value.spelling})"

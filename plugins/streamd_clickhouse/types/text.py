@@ -72,22 +72,29 @@ class String(ColumnType):
         return error
 
     def encode(self, values: Sequence[Any]) -> bytes:
-        """All at once: the lengths between the values, one join.
+        if str not in set(map(type, values)):
+            return _encode_bytes(values)
+        return _encode_bytes([v.encode() if type(v) is str else v for v in values])
 
-        Text that is all ASCII is joined as text, with the lengths as Latin-1 characters, and
-        encoded once for the whole column instead of once per value.
+    def write(self, values: list[Any]) -> bytes:
+        """One join of all texts tells whether they are texts, and whether they are ASCII.
+
+        Then the lengths go between them as Latin-1 characters and the whole column is encoded at
+        once, instead of each value.
         """
-        kinds = set(map(type, values))
-        if kinds == {str} and "".join(values).isascii():
-            lengths = list(map(len, values))
-            if max(lengths) < _TABLED:
-                texts: list[str] = [""] * (2 * len(values))
-                texts[::2] = map(_LENGTHS_LATIN1.__getitem__, lengths)
-                texts[1::2] = values
-                return "".join(texts).encode("latin-1")
-        if str in kinds:
-            values = [v.encode() if type(v) is str else v for v in values]
-        return _encode_bytes(values)
+        try:
+            ascii_only = "".join(values).isascii()
+        except TypeError:
+            if set(map(type, values)) == {bytes}:
+                return _encode_bytes(values)
+            ascii_only = False
+        lengths = list(map(len, values)) if ascii_only else []
+        if lengths and max(lengths) < _TABLED:
+            texts: list[str] = [""] * (2 * len(values))
+            texts[::2] = map(_LENGTHS_LATIN1.__getitem__, lengths)
+            texts[1::2] = values
+            return "".join(texts).encode("latin-1")
+        return self.encode(self.fit(values))
 
 
 def _encode_bytes(values: Sequence[bytes]) -> bytes:
