@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from streamd.api import Batch, Codec, ConfigError, Reject, Rejected, StageContext
 
 
 class Encoded(NamedTuple):
-    """Records of the rows that could be encoded: what is left of the batch, a record for each
-    of its rows, and why the others (by their number in the whole batch) were refused."""
+    """What could be encoded of a batch.
+
+    `batch` are the rows that could be, `rows` their numbers in the whole batch, `records` their
+    bytes; `rejects` says of the others, by their number in the whole batch, why not.
+    """
 
     batch: Batch
+    rows: Sequence[int]
     records: list[bytes]
     rejects: dict[int, Reject]
 
@@ -21,20 +26,27 @@ class Encoded(NamedTuple):
             raise Rejected(self.rejects)
 
 
-def codec_of(context: StageContext) -> Codec:
-    """Raises ConfigError if the stage has none."""
-    if context.codec is None:
+def codec_of(context: StageContext, *, lines: bool = False) -> Codec:
+    """The stage's codec. `lines`: its records are to be lines of text.
+
+    Raises ConfigError if there is none, or its records are no lines.
+    """
+    codec = context.codec
+    if codec is None:
         raise ConfigError("the sink needs a codec", path="codec")
-    return context.codec
+    if lines and "json" not in codec.content_type and not codec.content_type.startswith("text/"):
+        raise ConfigError(f"records of {codec.content_type} cannot be lines of text", path="codec")
+    return codec
 
 
 def encode(codec: Codec, batch: Batch) -> Encoded:
     """Every record that can be had of the batch."""
     try:
-        return Encoded(batch, codec.encode(batch.values), {})
+        return Encoded(batch, range(len(batch)), codec.encode(batch.values), {})
     except Rejected as error:
-        good = batch.without(error.rows)
-        return Encoded(good, codec.encode(good.values), error.rows)
+        rows = [row for row in range(len(batch)) if row not in error.rows]
+        good = batch.take(rows)
+        return Encoded(good, rows, codec.encode(good.values), error.rows)
 
 
 def encode_lines(codec: Codec, batch: Batch) -> Encoded:
@@ -42,11 +54,12 @@ def encode_lines(codec: Codec, batch: Batch) -> Encoded:
     encoded = encode(codec, batch)
     if b"\n" not in b"".join(encoded.records):
         return encoded
-    at = [row for row in range(len(batch)) if row not in encoded.rejects]
-    broken = [i for i, record in enumerate(encoded.records) if b"\n" in record]
+    whole = [i for i, record in enumerate(encoded.records) if b"\n" not in record]
     reject = Reject("line_break", "the record holds a line break and would become several lines")
+    broken = set(encoded.rows) - {encoded.rows[i] for i in whole}
     return Encoded(
-        encoded.batch.without(broken),
-        [record for record in encoded.records if b"\n" not in record],
-        {**encoded.rejects, **{at[i]: reject for i in broken}},
+        encoded.batch.take(whole),
+        [encoded.rows[i] for i in whole],
+        [encoded.records[i] for i in whole],
+        {**encoded.rejects, **dict.fromkeys(sorted(broken), reject)},
     )

@@ -76,9 +76,17 @@ class Template:
             return [()] * len(batch)
         return list(zip(*[_column(part, batch) for part in self._own], strict=True))
 
-    def render(self, own: Sequence[str], *, first: int = 0, last: int = 0, digest: str = "") -> str:
+    def render(
+        self, own: Sequence[str], *, first: int = 0, last: int = 0, content: bytes = b""
+    ) -> str:
         """The name of what holds rows with these parts, from offset `first` to `last`."""
-        late = {"offset": first, "first_offset": first, "last_offset": last, "digest": digest}
+        late: dict[str | None, int | str] = {
+            "offset": first,
+            "first_offset": first,
+            "last_offset": last,
+        }
+        if "digest" in self.fields:
+            late["digest"] = hashlib.blake2b(content, digest_size=8).hexdigest()
         values = iter(own)
         return "".join(
             format(late[part.field], part.width)

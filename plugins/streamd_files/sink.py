@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,11 +56,11 @@ class FileSink:
     batch: ClassVar[BatchLimits] = BatchLimits(rows=5000)
 
     def __init__(self, config: Config, context: StageContext) -> None:
-        self._codec = codec_of(context)
         self._log = context.log
         self._sync = config.sync
         dead_letters = set(context.inputs) == {DEAD_LETTERS}
         self._per_event = config.files == "event" or (config.files == "auto" and dead_letters)
+        self._codec = codec_of(context, lines=not self._per_event)
         self._template = _template(config, context, per_event=self._per_event)
 
     async def __aenter__(self) -> Self:
@@ -85,12 +84,13 @@ class FileSink:
 
     def _write_lines(self, batch: Batch) -> None:
         encoded = encode_lines(self._codec, batch)
-        bodies: dict[str, list[bytes]] = {}
+        bodies: dict[tuple[str, ...], list[bytes]] = {}
         columns = self._template.columns(encoded.batch)
         for own, record in zip(columns, encoded.records, strict=True):
-            bodies.setdefault(self._template.render(own), []).append(record)
+            bodies.setdefault(own, []).append(record)
         try:
-            for path, records in bodies.items():
+            for own, records in bodies.items():
+                path = self._template.render(own)
                 torn = append_lines(Path(path), b"\n".join([*records, b""]), sync=self._sync)
                 if torn:
                     self._log.warning(
@@ -103,12 +103,9 @@ class FileSink:
     def _write_events(self, batch: Batch) -> None:
         encoded = encode(self._codec, batch)
         template, left = self._template, encoded.batch
-        hashed = "digest" in template.fields
         rows = zip(template.columns(left), left.offsets, encoded.records, strict=True)
         files = {
-            template.render(
-                own, first=offset, last=offset, digest=digest_of(record, hashed)
-            ): record
+            template.render(own, first=offset, last=offset, content=record): record
             for own, offset, record in rows
         }
         try:
@@ -142,11 +139,6 @@ class FileSink:
                 path = os.path.join(folder, name)
                 if path.startswith(start) and not name.endswith((".part", ".torn")):
                     yield Path(path)
-
-
-def digest_of(record: bytes, wanted: bool = True) -> str:
-    """A hash of the content, for a name; empty where nobody asks for it."""
-    return hashlib.blake2b(record, digest_size=8).hexdigest() if wanted else ""
 
 
 def _template(config: FileSink.Config, context: StageContext, *, per_event: bool) -> Template:

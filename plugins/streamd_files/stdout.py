@@ -20,7 +20,7 @@ class StdoutSink:
     batch: ClassVar[BatchLimits] = BatchLimits()
 
     def __init__(self, config: Config, context: StageContext) -> None:  # noqa: ARG002
-        self._codec = codec_of(context)
+        self._codec = codec_of(context, lines=True)
 
     async def __aenter__(self) -> Self:
         return self

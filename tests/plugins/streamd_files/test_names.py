@@ -19,7 +19,7 @@ NOON = 1_763_553_600_000  # 2025-11-19T12:00:00Z
 def names(template: str, batch: Batch) -> list[str]:
     parsed = Template(template)
     return [
-        parsed.render(own, first=offset, last=offset + 9, digest="d1")
+        parsed.render(own, first=offset, last=offset + 9, content=b"content")
         for own, offset in zip(parsed.columns(batch), batch.offsets, strict=True)
     ]
 
@@ -40,7 +40,7 @@ def one(template: str, event: Any = None, **place: Any) -> str:
         ("{partition:03}", "003"),
         ("{first_offset:06}-{last_offset:06}", "000042-000051"),
         ("{offset}", "42"),
-        ("{digest}", "d1"),
+        ("{digest}", "b14a99127497aba3"),
         ("{id}", "evt_1"),
         ("{payload.source}", "web%2Fapp"),
         ("{payload.size}", "7"),
