@@ -9,5 +9,8 @@ FAILED = 1
 USAGE = 2
 """The command line is wrong (argparse's own status)."""
 
+IN_USE = 75
+"""Another daemon has the state directory (EX_TEMPFAIL of sysexits.h): try again later."""
+
 CONFIG = 78
 """The configuration is wrong (EX_CONFIG of sysexits.h): starting again will not help."""

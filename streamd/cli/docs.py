@@ -36,17 +36,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, fail if stale")
     parser.add_argument("root", nargs="?", type=Path, default=Path())
     args = parser.parse_args(arguments)
-    stale = {path: text for path, text in generate(args.root) if _read(path) != text}
-    for path, text in stale.items():
+    outdated = stale(args.root)
+    for path, text in outdated.items():
         print(f"{'stale' if args.check else 'written'}: {path}")
         if not args.check:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-    return exits.FAILED if args.check and stale else exits.OK
+    return exits.FAILED if args.check and outdated else exits.OK
 
 
-def generate(root: Path) -> Iterator[tuple[Path, str]]:
-    """Every generated file of a source tree with what it should hold."""
+def stale(root: Path) -> dict[Path, str]:
+    """The generated files of a source tree that do not hold what they should, and what that is."""
+    return {
+        path: text
+        for path, text in _generate(root)
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    }
+
+
+def _generate(root: Path) -> Iterator[tuple[Path, str]]:
     catalog = Catalog.load()
     yield root / SCHEMA, jsonschema.text(catalog)
     for readme in sorted(root.glob("plugins/*/README.md")):
@@ -100,10 +108,6 @@ def _tables_in(kind: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _code(text: str) -> str:
     return f"`{text}`" if text else ""
-
-
-def _read(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 if __name__ == "__main__":

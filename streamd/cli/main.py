@@ -18,6 +18,7 @@ _STATUSES = f"""exit status:
   {exits.OK}   done
   {exits.FAILED}   something did not work
   {exits.USAGE}   the command line is wrong
+  {exits.IN_USE}  another daemon has the state directory
   {exits.CONFIG}  the configuration is wrong; every error is on standard error"""
 
 

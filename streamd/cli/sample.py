@@ -10,7 +10,7 @@ from streamd.settings import defaults
 from streamd.settings.fields import Setting, settings_of, type_text
 from streamd.settings.keys import STAGE_ROLES, StageKeys, keys_of
 from streamd.settings.model import MAIN
-from streamd.settings.toml import key_text, value_text
+from streamd.settings.toml import duration_text, key_text, size_text, value_text
 
 _HEADERS = {
     "source": "[pipeline.example.source]",
@@ -55,13 +55,11 @@ def _setting(setting: Setting) -> Iterator[str]:
 
 def _engine_keys(plugin: Plugin) -> Iterator[str]:
     """The keys of the engine, with what they are when they are left out."""
-    limits = getattr(plugin.cls, "batch", BatchLimits())
     values = {
         "inputs": f"[{value_text(MAIN)}]",
         "output": value_text(MAIN),
         "codec": value_text(defaults.CODEC),
-        "batch": f'{{ rows = {limits.rows}, bytes = "{limits.bytes}B",'
-        f' time = "{round(limits.time * 1000)}ms" }}',
+        "batch": _batch(getattr(plugin.cls, "batch", BatchLimits())),
         "reset_state": "false",
     }
     settings = {setting.key: setting for setting in settings_of(StageKeys)}
@@ -70,6 +68,15 @@ def _engine_keys(plugin: Plugin) -> Iterator[str]:
             yield ""
             yield from _comment(settings[key].description)
             yield f"# {key} = {values[key]}"
+
+
+def _batch(limits: BatchLimits) -> str:
+    keys = {
+        "rows": limits.rows,
+        "bytes": size_text(limits.bytes),
+        "time": duration_text(limits.time),
+    }
+    return value_text(keys)
 
 
 def _comment(text: str) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from streamd.settings.model import PluginSpec, Settings, StageSpec
-from streamd.settings.toml import fields_of, key_text, value_text
+from streamd.settings.toml import duration_text, fields_of, key_text, size_text, value_text
 
 
 def render(settings: Settings, *, masked: bool = True) -> str:
@@ -62,8 +62,8 @@ def _stage(stage: StageSpec) -> dict[str, Any]:
         limits = stage.batch
         own["batch"] = {
             "rows": limits.rows,
-            "bytes": f"{limits.bytes}B",
-            "time": f"{round(limits.time * 1000)}ms",
+            "bytes": size_text(limits.bytes),
+            "time": duration_text(limits.time),
         }
     if stage.reset_state:
         own["reset_state"] = True

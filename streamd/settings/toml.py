@@ -68,6 +68,20 @@ def fields_of(struct: Struct) -> dict[str, Any]:
     return tag | {key: value for key, value in values.items() if value is not None}
 
 
+def size_text(size: int) -> str:
+    """A number of bytes with the largest unit that divides it: `16MiB`."""
+    for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if size and size % 1024**power == 0:
+            return f"{size // 1024**power}{unit}"
+    return f"{size}B"
+
+
+def duration_text(seconds: float) -> str:
+    """A time to the millisecond: `250ms`, `2s`."""
+    milliseconds = round(seconds * 1000)
+    return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
+
+
 def key_text(key: str) -> str:
     """A key, quoted where it has to be."""
     return key if _BARE.fullmatch(key) else _string(key)
