@@ -22,6 +22,8 @@ from streamd.settings.problems import Problems, path_text
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 """What ids and names of pipelines look like: they become metric labels and file names."""
 
+STREAM = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+
 
 @dataclass
 class Draft:
@@ -108,6 +110,11 @@ class Reader(Struct):
         config = convert(own, plugin.cls.Config, path, self.problems, also=keys)  # type: ignore[attr-defined]
         if not isinstance(config, StageConfig):
             return None
+        try:
+            config.reads(), config.emits(name)
+        except Exception as error:
+            self.problems.add(path, f"the plugin is at fault: {error!r}")
+            return None
         return PluginSpec(
             path=path_text(path), role=role, plugin=name, cls=plugin.cls, config=config
         )
@@ -175,27 +182,34 @@ class Reader(Struct):
 
     def _wire(self, draft: Draft) -> None:
         """What the stage reads and writes where its table does not say so."""
-        reads: tuple[str, ...] = ()
-        if draft.spec is not None:
-            try:
-                reads = draft.spec.config.reads()
-                draft.emits = draft.spec.config.emits(draft.id)
-            except Exception as error:
-                self.problems.add(draft.path, f"the plugin is at fault: {error!r}")
+        config = StageConfig() if draft.spec is None else draft.spec.config
+        draft.emits = config.emits(draft.id)
+        if draft.output is not None and not STREAM.fullmatch(draft.output):
+            message = f'"{draft.output}": use letters, digits, "_", "-" and "."'
+            self.problems.add((*draft.path, "output"), message)
         if draft.role == "source":
             draft.output = draft.output or MAIN
             return
-        if reads and draft.inputs is not None and set(reads) != set(draft.inputs):
-            message = f"the settings of the stage say already what it reads: {', '.join(reads)}"
-            self.problems.add((*draft.path, "inputs"), message)
-        if draft.inputs is None and (reads or draft.spec is not None):
-            draft.inputs = reads or (MAIN,)
+        self._wire_inputs(draft, config.reads())
         if draft.role == "window":
             draft.output = draft.id
         elif draft.role != "sink" and draft.output is None and draft.inputs:
             draft.output = draft.inputs[0]
             if len(draft.inputs) > 1:
                 self.problems.add((*draft.path, "output"), "required: the stage has several inputs")
+
+    def _wire_inputs(self, draft: Draft, reads: tuple[str, ...]) -> None:
+        where = (*draft.path, "inputs")
+        if draft.inputs is None:
+            if draft.spec is not None:
+                draft.inputs = tuple(dict.fromkeys(reads or (MAIN,)))
+            return
+        if reads and set(reads) != set(draft.inputs):
+            message = f"the settings of the stage say already what it reads: {', '.join(reads)}"
+            self.problems.add(where, message)
+        if not draft.inputs:
+            self.problems.add(where, f'an empty list reads nothing; leave it out for ["{MAIN}"]')
+        draft.inputs = tuple(dict.fromkeys(draft.inputs))
 
 
 def _limits(keys: BatchKeys | None, cls: Any) -> BatchLimits | None:

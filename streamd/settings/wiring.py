@@ -41,8 +41,9 @@ def check(
         known = {*written, DEAD_LETTERS, *_late(drafts), *_routed(drafts, policies)}
         _check_names(drafts, options, known, path, problems)
     if all(draft.inputs is not None for draft in drafts if draft.role != "source"):
-        _check_unread(drafts, options, written, problems)
         _check_cycles(steps, problems)
+        if any(draft.role == "sink" for draft in drafts):
+            _check_unread(drafts, options, written, problems)
 
 
 def _written(drafts: Sequence[Draft]) -> dict[str, Path]:
