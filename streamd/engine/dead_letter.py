@@ -103,10 +103,10 @@ def _original(raw: Any, value: Any) -> tuple[dict[str, Any], Any]:
         parsed = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return {"original_message": None, "original_bytes": _base64(raw)}, None
-    if b"\n" in raw or b"\r" in raw:
-        # Embedded as it is, a line break would tear a document that is one line of a file.
-        return {"original_message": parsed, "original_bytes": _base64(raw)}, parsed
-    return {"original_message": msgspec.Raw(raw)}, parsed
+    if msgspec.json.encode(parsed) == raw:
+        return {"original_message": parsed}, parsed
+    # Spacing, a key that comes twice, more digits than a float has: only the bytes tell.
+    return {"original_message": parsed, "original_bytes": _base64(raw)}, parsed
 
 
 def _rejects_of(failure: Failure) -> Sequence[Reject]:

@@ -134,7 +134,7 @@ class Resolver:
     async def _failed(self, work: _Work, error: Exception, epochs: Sequence[int]) -> list[_Work]:
         if isinstance(error, Fatal):
             raise error
-        if not isinstance(error, StreamdError):
+        if not isinstance(error, StreamdError) and work.attempt == 1:
             self.log.error("Stage failed with an error that it does not declare", exc_info=error)
         if self.keeps_state:
             raise StateSuspect(f"{self.stage}: {error}") from error

@@ -172,7 +172,7 @@ async def test_a_permanent_error_is_bisected_down_to_the_poison(tmp_path: Path) 
     assert numbers(rows) == [n for n in range(1000) if n != 123]
     assert [doc["dlq_id"] for doc in dead] == ["dlq_1700000000123_e123"]
     assert dead[0]["retry_count"] == 0
-    assert msgspec.json.decode(msgspec.json.encode(dead[0]["original_message"]))["n"] == 123
+    assert dead[0]["original_message"]["n"] == 123
 
 
 async def test_retries_wait_as_the_policy_says_and_then_dead_letter(tmp_path: Path) -> None:
