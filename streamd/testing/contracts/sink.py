@@ -199,7 +199,7 @@ class SinkContract:
         assert "\n" not in found
         await _holds_exactly(subject, events)
 
-    def test_limits_are_sane(self, subject: SinkSubject) -> None:
+    async def test_limits_are_sane(self, subject: SinkSubject) -> None:
         limits = subject.make().batch
         assert limits.rows >= 1
         assert limits.bytes >= 1
