@@ -27,9 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser, commands = _parser()
     if _needs_plugins(arguments, commands):
-        from streamd.settings.loader import catalog_for
-
-        catalog_for(_config_of(arguments)).hook.streamd_commands(commands=commands)
+        _add_commands_of_plugins(arguments, commands)
     args = parser.parse_args(arguments)
     return int(args.run(args) or exits.OK)
 
@@ -81,19 +79,21 @@ def _parser() -> tuple[argparse.ArgumentParser, Any]:
 
 def _needs_plugins(arguments: Sequence[str], commands: Any) -> bool:
     """Plugins are loaded for their commands only if help or a command of theirs is asked for."""
-    first = next(iter(_rest_of(arguments)), "")
+    rest = _config_parser().parse_known_args(arguments)[1]
+    first = rest[0] if rest else ""
     return first in ("-h", "--help") or not (
         first.startswith("-") or first in ("", *commands.choices)
     )
 
 
-def _rest_of(arguments: Sequence[str]) -> list[str]:
-    return _config_parser().parse_known_args(arguments)[1]
+def _add_commands_of_plugins(arguments: Sequence[str], commands: Any) -> None:
+    from streamd.settings.loader import catalog_for
 
-
-def _config_of(arguments: Sequence[str]) -> Path:
     config: Path = _config_parser().parse_known_args(arguments)[0].config
-    return config
+    try:
+        catalog_for(config).hook.streamd_commands(commands=commands)
+    except Exception as error:  # a plugin's fault must not take the other commands away
+        print(f"warning: a plugin cannot add its command: {error!r}", file=sys.stderr)
 
 
 def _config_parser() -> argparse.ArgumentParser:

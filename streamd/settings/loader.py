@@ -54,13 +54,14 @@ def load(path: FilePath, env: Mapping[str, str] = os.environ) -> Settings:
     return structs.replace(settings, digest=render.digest(settings))
 
 
-def catalog_for(path: FilePath) -> Catalog:
+def catalog_for(path: FilePath, env: Mapping[str, str] = os.environ) -> Catalog:
     """What a configuration file could name: for commands that need no valid file, nor any."""
-    try:
-        data = document.read(path).data
-    except SettingsError:
-        data = {}
     problems = Problems(str(path), {})
+    try:
+        section = document.read(path).data.get("streamd")
+    except SettingsError:
+        section = None
+    data = {"streamd": resolve(section, (), env, path.parent, problems)}
     return _catalog(path.parent, _plugin_dirs(data), problems)
 
 

@@ -164,7 +164,7 @@ def test_list_of_an_unknown_role(call: Call) -> None:
 def test_list_knows_the_plugin_files_of_the_configuration(call: Call, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "typo.py").write_text("import nowhere")
-    (tmp_path / "good.toml").write_text('[streamd]\nplugins_dir = ["mine"]\n' + GOOD)
+    (tmp_path / "good.toml").write_text('[streamd]\nplugins_dir = ["${NONE:-mine}"]\n' + GOOD)
     status, _, err = call("list", "--config", "good.toml")
     assert status == exits.OK
     assert err.startswith("warning: plugin mine/typo.py: ModuleNotFoundError: No module named")
@@ -194,6 +194,19 @@ def test_a_plugin_adds_a_command(call: Call, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(fakes, "streamd_commands", streamd_commands, raising=False)
     assert call("hello", "you") == (exits.OK, "hello you\n", "")
     assert "Greets." in call("--help")[1]
+
+
+def test_a_plugin_that_fails_to_add_its_command_takes_none_away(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def streamd_commands(commands: Any) -> None:
+        raise RuntimeError("a bug")
+
+    streamd_commands.streamd_impl = fakes.streamd_plugins.streamd_impl  # type: ignore[attr-defined]
+    monkeypatch.setattr(fakes, "streamd_commands", streamd_commands, raising=False)
+    status, out, err = call("--help")
+    assert (status, "echo" in out) == (exits.OK, True)
+    assert err == "warning: a plugin cannot add its command: RuntimeError('a bug')\n"
 
 
 def test_an_unknown_command(call: Call) -> None:
