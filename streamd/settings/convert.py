@@ -17,6 +17,7 @@ import msgspec
 from msgspec import NODEFAULT, Struct
 
 from streamd.api import Duration, Secret, Size
+from streamd.settings.fields import bare
 from streamd.settings.lines import Path
 from streamd.settings.problems import Problems, nearest
 from streamd.settings.references import UNRESOLVED, Substituted
@@ -161,8 +162,7 @@ def _parts(value: Any, kind: Any) -> Iterator[_Part]:
 
 def _take_apart(kind: Any, value: Any) -> tuple[Any, Any, tuple[Any, ...]]:
     """A type without its Annotated, and of a union the only member that fits the shape."""
-    while typing.get_origin(kind) is Annotated:
-        kind = typing.get_args(kind)[0]
+    kind = bare(kind)
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
         fitting = [one for one in typing.get_args(kind) if _fits_shape(one, value)]
@@ -173,8 +173,7 @@ def _take_apart(kind: Any, value: Any) -> tuple[Any, Any, tuple[Any, ...]]:
 
 
 def _fits_shape(kind: Any, value: Any) -> bool:
-    while typing.get_origin(kind) is Annotated:
-        kind = typing.get_args(kind)[0]
+    kind = bare(kind)
     cls = typing.get_origin(kind) or kind
     if isinstance(value, dict):
         if _is(cls, Struct):

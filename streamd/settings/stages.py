@@ -107,10 +107,10 @@ class Reader(Struct):
         own = {key: value for key, value in table.items() if key not in keys}
         for key in set(keys) & set(plugin.cls.Config.__struct_fields__):  # type: ignore[attr-defined]
             self.problems.add(path, f'the plugin is at fault: "{key}" is a key of the engine')
-        config = convert(own, plugin.cls.Config, path, self.problems, also=keys)  # type: ignore[attr-defined]
-        if not isinstance(config, StageConfig):
-            return None
         try:
+            config = convert(own, plugin.cls.Config, path, self.problems, also=keys)  # type: ignore[attr-defined]
+            if not isinstance(config, StageConfig):
+                return None
             config.reads(), config.emits(name)
         except Exception as error:
             self.problems.add(path, f"the plugin is at fault: {error!r}")

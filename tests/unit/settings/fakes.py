@@ -115,6 +115,12 @@ class Json(Fake):
     class Config(StageConfig, frozen=True):
         indent: Annotated[int, doc("Spaces.")] = 0
 
+        def __post_init__(self) -> None:
+            if self.indent == 13:
+                raise ValueError("13 brings bad luck")
+            if self.indent == 14:
+                raise KeyError("a bug")
+
 
 class Retry(Fake):
     """Tries again."""
