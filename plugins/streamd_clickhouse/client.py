@@ -6,7 +6,9 @@ All knowledge of the client library is here. What it is kept from doing:
   is shielded and has its own time limit. At the limit the socket is cut, which the library
   handles as any lost connection; its own clean-up would wait for a peer that does not read.
 - After an insert it reads a single packet. A log or progress packet in front of the server's
-  exception would make a failed insert look stored, so the answer is read to its end here.
+  exception would make a failed insert look stored, so the answer is read to its end here. The
+  library's own flag for this, `is_query_executing`, is not to be trusted: it is reset when the
+  library finds the connection lost and connects again.
 - A server may leave a connection in the midst of the data when it refuses an insert, so after any
   error the connection is thrown away; the next statement opens another.
 """
@@ -25,6 +27,7 @@ from asynch.errors import (
     ClickHouseException,
     ColumnException,
     LogicalError,
+    NetworkError,
     ServerException,
     TypeMismatchError,
     UnexpectedPacketFromServerError,
@@ -122,8 +125,10 @@ class Client:
             else:
                 rows = list(zip(*block.values, strict=True))
                 await proto.execute(statement, rows, settings=dict(settings))
-            if proto.is_query_executing:
-                raise Retryable("ClickHouse has not said whether it has stored the rows")
+                # The library reads one packet of the answer. If there are more, one of them may
+                # be an exception, and this sees it in place of the pong.
+                if not await proto.ping():
+                    raise Retryable("ClickHouse has not said whether it has stored the rows")
 
     async def close(self) -> None:
         """Say goodbye if that takes a moment, else just hang up. Raises nothing."""
@@ -190,9 +195,17 @@ class Client:
             return Permanent(str(error))
         if isinstance(error.__cause__, ssl.SSLCertVerificationError):
             return Misconfigured(f"TLS: {error.__cause__.verify_message}")
-        where = f"{self._target.host}:{self._target.port}"
-        kind = "" if isinstance(error, ClickHouseException | OSError) else type(error).__name__
-        return Retryable(f"ClickHouse at {where}: {kind} {error or 'connection lost'}".strip())
+        return Retryable(f"ClickHouse at {self._target.host}:{self._target.port}: {_said(error)}")
+
+
+def _said(error: BaseException) -> str:
+    """What went wrong with a connection, in one line."""
+    if isinstance(error, NetworkError):
+        if isinstance(error.__cause__, TimeoutError):
+            return "no answer (is it the server's native port?)"
+        return f"not reachable: {error.__cause__}"
+    kind = "" if isinstance(error, ClickHouseException | OSError) else f"{type(error).__name__}: "
+    return kind + (str(error) or "connection lost")
 
 
 def _is_being_cancelled() -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from asynch.proto.block import ColumnOrientedBlock
 from asynch.proto.context import ExecuteContext
-from asynch.proto.protocol import ClientPacket
+from asynch.proto.protocol import ClientPacket, ServerPacket
 
 from streamd.api import Retryable
 from streamd_clickhouse.block import Block, head_of
@@ -22,7 +22,6 @@ _USED = (
     "receive_sample_block",
     "send_block",
     "_receive_packet",
-    "is_query_executing",
     "writer.write_varint",
     "writer.write_str",
     "block_writer.writer.write_bytes",
@@ -62,7 +61,7 @@ async def insert(proto: Any, statement: str, block: Block, settings: Mapping[str
             await writer.write_bytes(part)
         await proto.block_writer.finalize()
         await proto.send_block(ColumnOrientedBlock())  # type: ignore[no-untyped-call]
-        while proto.is_query_executing:
-            packet = await proto._receive_packet()
+        # Not by `is_query_executing`: it is reset when the library connects again by itself.
+        while (packet := await proto._receive_packet()).type != ServerPacket.END_OF_STREAM:
             if packet.exception:
                 raise packet.exception

@@ -89,6 +89,13 @@ class ClickHouseSink:
         return Client(self.config, self.target, self._context.log)
 
     async def _open(self) -> None:
+        try:
+            await self._look_around()
+        except BaseException:
+            await self._client.close()  # no write may go by what is only half known
+            raise
+
+    async def _look_around(self) -> None:
         server: Server = await self._client.open()
         if self.config.create_table:
             await self._client.query(ddl.create_database(self.target))
