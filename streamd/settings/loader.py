@@ -107,7 +107,6 @@ def _pipeline(
     name: str, table: dict[str, Any], path: Path, catalog: Catalog, problems: Problems
 ) -> PipelineSpec | None:
     """The pipeline, or None where it has errors."""
-    before = len(problems.found)
     stage_keys = (*STAGE_ROLES, "policy")
     own = {key: value for key, value in table.items() if key not in stage_keys}
     options = convert(own, PipelineOptions, path, problems, also=stage_keys)
@@ -119,7 +118,7 @@ def _pipeline(
     wiring.check(drafts, policies, options, path, problems)
     if policies is None:
         policies = _default_policies(reader, DEAD_LETTERS in wiring.readers(drafts), path)
-    if len(problems.found) > before:
+    if problems.within(path):
         return None
     stages = [draft.stage() for draft in drafts]
     return PipelineSpec(

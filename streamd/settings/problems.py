@@ -43,6 +43,7 @@ class Problems:
         self.lines = lines
         self.found: list[Problem] = []
         self._secrets: list[str] = []
+        self._paths: list[Path] = []
 
     def hide(self, secret: str) -> None:
         """Mask a secret in every message from now on: a plugin's own message may quote it."""
@@ -56,6 +57,11 @@ class Problems:
         problem = Problem(self.file, line_of(self.lines, path), path_text(path), message)
         if problem not in self.found:
             self.found.append(problem)
+            self._paths.append(path)
+
+    def within(self, path: Path) -> bool:
+        """Whether an error was noted at a key or below it."""
+        return any(found[: len(path)] == path for found in self._paths)
 
 
 def path_text(path: Path) -> str:

@@ -29,7 +29,8 @@ STREAM = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 class Draft:
     """A stage while it is checked. What could not be read is None.
 
-    `emits` are the streams that it may write beside its output.
+    `emits` are the streams that it may write beside its output. `unclear`: the keys that say what
+    it reads and writes are there but wrong.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Draft:
     policies: tuple[PluginSpec, ...] | None = None
     batch: BatchLimits | None = None
     reset_state: bool = False
+    unclear: bool = False
 
     def stage(self) -> StageSpec:
         """The stage, once nothing is wrong with it."""
@@ -134,6 +136,7 @@ class Reader(Struct):
         draft.given_id = "id" in table
         draft.inputs = given.get("inputs")
         draft.output = given.get("output")
+        draft.unclear = any(given.get(key, "") is None for key in ("id", "inputs", "output"))
         draft.policies = self.policies(table.get("policy"), (*path, "policy"))
         draft.reset_state = given.get("reset_state") or False
         if role in ("source", "sink"):

@@ -32,6 +32,8 @@ def check(
     for role in ("source", "sink"):
         if not any(draft.role == role for draft in drafts):
             problems.add((*path, role), f"required: a pipeline has a {role}")
+    if any(draft.unclear for draft in drafts):
+        return
     for draft in drafts:
         _check_dead_letters(draft, problems)
     _check_policies(drafts, policies, path, problems)

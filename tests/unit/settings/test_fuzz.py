@@ -19,7 +19,9 @@ KEYS = [
     *(field for p in fakes.streamd_plugins() for field in p.cls.Config.__struct_fields__),  # type: ignore[attr-defined]
 ]
 SCALARS = st.one_of(
-    st.sampled_from(["main", "x", "dead_letters", "30s", "1MiB", "${A}", "${B:-3}", "@{env:A}"]),
+    st.sampled_from(
+        ["main", "x", "dead_letters", "30s", "1MiB", "${A}", "${B:-3}", "${NONE}", "@{env:A}"]
+    ),
     st.sampled_from(PLUGINS),
     st.integers(-1, 5),
     st.floats(allow_nan=False),
