@@ -57,20 +57,22 @@ class Dedupe(Transform):
 
         def state_key(self) -> str:
             """What was seen stays true when the time to live or a bound changes."""
-            return json.dumps([self.time, self.paths])
+            return json.dumps([self.time, *self.paths().values()])
 
-        @property
-        def paths(self) -> tuple[str, ...]:
-            return (self.key,) if isinstance(self.key, str) else self.key
+        def paths(self) -> dict[str, str]:
+            """The paths of the key, by the settings that name them."""
+            if isinstance(self.key, str):
+                return {"key": self.key}
+            return {f"key[{at}]": path for at, path in enumerate(self.key)}
 
     def __init__(self, config: Config, context: StageContext) -> None:
-        if not config.paths:
+        if not config.key:
             raise ConfigError("name at least one path", path="key")
         if config.ttl < 0.001:
             raise ConfigError("expected at least 1ms", path="ttl")
         if config.duplicates is not None:
             stream_name(config.duplicates, "duplicates")
-        self._keys = Keys(config.paths, "key")
+        self._keys = Keys(config.paths())
         self._config = config
         self._now = context.clock.now_ms
         self._log = context.log

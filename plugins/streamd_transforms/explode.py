@@ -104,7 +104,7 @@ class Explode(Transform):
         if items is None or items is MISSING:
             return _without_items(self._config.missing, f"{path} is missing or null")
         if not isinstance(items, LISTS):
-            raise Unfit("not_a_list", f"{path} is a {type_name(items)}, not a list")
+            raise Unfit("not_a_list", f"expected a list at {path}, got {type_name(items)}")
         if not items:
             return _without_items(self._config.empty, f"{path} is empty")
         most = self._config.max_items

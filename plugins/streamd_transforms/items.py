@@ -75,8 +75,8 @@ class Items:
     def _of_item(self, event: Any, item: Any, index: int, parent_id: str | None) -> Any:
         new = copied(item, self._tree)
         if not isinstance(new, dict):
-            kind = type_name(item)
-            raise Unfit("not_an_object", f"{self.path}[{index}] is a {kind}, not an object")
+            where, kind = f"{self.path}[{index}]", type_name(item)
+            raise Unfit("not_an_object", f"expected an object at {where}, got {kind}")
         self._take_over(event, new)
         has_own = not self._parents_id and self._read_id(item) not in (None, MISSING)
         self._mark(new, index, None if has_own else parent_id)

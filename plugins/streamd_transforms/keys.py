@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -24,12 +24,12 @@ _FAILURES: Final = (TypeError, ValueError, OverflowError, RecursionError, msgspe
 class Keys:
     """Reads the keys of events: the values at some paths, types told apart.
 
-    Raises ConfigError if a path is wrong.
+    `paths` are given by the settings that name them. Raises ConfigError if one is wrong.
     """
 
-    def __init__(self, paths: Sequence[str], setting: str) -> None:
-        self._paths = ", ".join(paths)
-        self._read: list[Callable[[Any], Any]] = [getter(path, setting) for path in paths]
+    def __init__(self, paths: Mapping[str, str]) -> None:
+        self._paths = ", ".join(paths.values())
+        self._read: list[Callable[[Any], Any]] = [getter(paths[key], key) for key in paths]
 
     def of(self, values: Sequence[Any]) -> tuple[list[bytes | None], dict[int, Reject]]:
         """The key of each event, None where it has none, and the events that cannot have one.

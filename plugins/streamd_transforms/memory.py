@@ -3,7 +3,7 @@
 Everything here is a function of the rows of a partition in their order, whatever the batches: a
 replay from a checkpoint comes to the same verdicts. So keys are forgotten row by row, the oldest
 first, never by batch or by clock, and a verdict asks how far two times lie apart, not whether a
-key happens to be still held. There is no watermark: a single wild timestamp spoils nothing.
+key happens to be still held. There is no watermark: a wild timestamp costs two keys at most.
 """
 
 from __future__ import annotations

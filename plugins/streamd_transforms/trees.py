@@ -124,11 +124,11 @@ def wanted_of(paths: Iterable[Names]) -> Tree:
 
 def dotted(path: Names) -> str:
     """A path for a message."""
-    return ".".join(path) or "the event"
+    return ".".join(path) or "$"
 
 
 def _no_object(path: Names, value: Any) -> Unfit:
-    return Unfit("not_an_object", f"{dotted(path)} is a {type_name(value)}, not an object")
+    return Unfit("not_an_object", f"expected an object at {dotted(path)}, got {type_name(value)}")
 
 
 def _as_dict(struct: msgspec.Struct) -> dict[str, Any]:
