@@ -1,0 +1,110 @@
+"""One bucket of the store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+
+from streamd.api import Misconfigured, Permanent, Reject, Retryable, StreamdError
+from streamd_s3.client import FAILURES, connect, error_of
+from streamd_s3.objects import Object
+
+_AMAZONS_FIRST = "us-east-1"  # the one region that must not be named when a bucket is created
+
+
+@asynccontextmanager
+async def open_bucket(
+    name: str, *, content_type: str, concurrency: int, **settings: Any
+) -> AsyncIterator[Bucket]:
+    """`settings` are those of `connect`. Raises Misconfigured."""
+    async with connect(connections=concurrency, **settings) as client:
+        yield Bucket(client, name, content_type=content_type, concurrency=concurrency)
+
+
+class Bucket:
+    """Puts and counts objects; `client` is an entered S3 client."""
+
+    def __init__(self, client: Any, name: str, *, content_type: str, concurrency: int) -> None:
+        self._client = client
+        self._name = name
+        self._content_type = content_type
+        self._turn = anyio.Semaphore(concurrency)
+
+    async def exists(self) -> bool:
+        """Raises StreamdError if that cannot be found out."""
+        try:
+            await self._client.head_bucket(Bucket=self._name)
+        except FAILURES as error:
+            if _status(error) == 404:
+                return False
+            raise error_of(error) from error
+        return True
+
+    async def create(self, region: str) -> None:
+        """Raises StreamdError; a bucket that is there already is fine."""
+        place = {} if region == _AMAZONS_FIRST else {"LocationConstraint": region}
+        options = {"CreateBucketConfiguration": place} if place else {}
+        try:
+            await self._client.create_bucket(Bucket=self._name, **options)
+        except FAILURES as error:
+            if not await self.exists():  # another daemon may have been faster
+                raise error_of(error) from error
+
+    async def put(self, objects: Sequence[Object]) -> dict[int, Reject]:
+        """Store the objects, several at a time. Rows of those that can never be stored.
+
+        Raises Misconfigured or Retryable if any of them may be stored later.
+        """
+        failures: list[tuple[Object, StreamdError]] = []
+        async with anyio.create_task_group() as group:
+            for item in objects:
+                await self._turn.acquire()
+                if any(not isinstance(error, Permanent) for _, error in failures):
+                    self._turn.release()
+                    break  # all of them will be tried again: do not knock at a closed door
+                group.start_soon(self._put, item, failures)
+        for kind in (Misconfigured, Retryable):
+            for _, error in failures:
+                if isinstance(error, kind):
+                    raise error
+        return {
+            row: Reject("object_refused", str(error), error_type="ClientError")
+            for item, error in failures
+            for row in item.rows
+        }
+
+    async def count(self, prefix: str, most: int) -> int:
+        """How many objects there are, up to about `most`. Raises StreamdError."""
+        found = 0
+        token: dict[str, str] = {}
+        while found < most:
+            try:
+                page = await self._client.list_objects_v2(Bucket=self._name, Prefix=prefix, **token)
+            except FAILURES as error:
+                raise error_of(error) from error
+            found += page["KeyCount"]
+            if not page["IsTruncated"]:
+                break
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+        return found
+
+    async def _put(self, item: Object, failures: list[tuple[Object, StreamdError]]) -> None:
+        try:
+            await self._client.put_object(
+                Bucket=self._name, Key=item.key, Body=item.body, ContentType=self._content_type
+            )
+        except FAILURES as error:
+            meaning = error_of(error)
+            meaning.__cause__ = error
+            failures.append((item, meaning))
+        finally:
+            self._turn.release()
+
+
+def _status(error: Exception) -> int:
+    response = getattr(error, "response", None) or {}
+    status: int = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status
