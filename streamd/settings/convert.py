@@ -17,6 +17,7 @@ import msgspec
 from msgspec import NODEFAULT, Struct
 
 from streamd.api import Duration, Secret, Size
+from streamd.settings import structs
 from streamd.settings.fields import bare
 from streamd.settings.lines import Path
 from streamd.settings.problems import Problems, nearest
@@ -125,7 +126,7 @@ def _check_keys(
     problems: Problems,
     also: Collection[str],
 ) -> bool:
-    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+    fields = {field.encode_name: field for field in structs.fields(struct)}
     tag = struct.__struct_config__.tag_field
     unknown = table.keys() - fields.keys() - {tag}
     if not struct.__struct_config__.forbid_unknown_fields:
@@ -147,7 +148,7 @@ def _parts(value: Any, kind: Any) -> Iterator[_Part]:
     kind, origin, arguments = _take_apart(kind, value)
     if isinstance(value, dict):
         if (struct := _struct_of(kind, value)) is not None:
-            types_of = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
+            types_of = {field.encode_name: field.type for field in structs.fields(struct)}
             yield from (_Part(key, value[key], types_of[key]) for key in value if key in types_of)
         elif len(arguments) == 2 and _is(origin, Mapping):
             yield from (_Part(key, item, arguments[1]) for key, item in value.items())

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import NODEFAULT, Meta, Struct
 
 from streamd.api import Duration, Secret, Size
+from streamd.settings import structs
 from streamd.settings.toml import value_text
 
 _NAMES: dict[Any, str] = {
@@ -49,7 +50,7 @@ class Setting(Struct, frozen=True):
     @property
     def default_text(self) -> str:
         """The default as TOML; empty if there is none."""
-        return "" if self.default is None else value_text(self.default)
+        return "" if self.default is None else value_text(self.default, masked=False)
 
     @property
     def example_text(self) -> str:
@@ -61,7 +62,7 @@ class Setting(Struct, frozen=True):
 
 def settings_of(config: type[Struct]) -> list[Setting]:
     """The settings that a Struct declares, in its order."""
-    return [_setting(field) for field in msgspec.structs.fields(config)]
+    return [_setting(field) for field in structs.fields(config)]
 
 
 def _setting(field: msgspec.structs.FieldInfo) -> Setting:

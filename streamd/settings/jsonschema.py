@@ -130,7 +130,7 @@ def _table(struct: type[Struct]) -> dict[str, Any]:
 def _setting(setting: Setting) -> dict[str, Any]:
     schema = {**_type(setting.kind), "description": setting.description}
     if setting.default is not None:
-        schema["default"] = plain(setting.default)
+        schema["default"] = plain(setting.default, masked=False)
     return schema
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta, Struct
 
 from streamd.api import Duration, Size, doc
+from streamd.settings import structs
 
 STAGE_ROLES = ("source", "validate", "transform", "window", "sink")
 STEP_ROLES = ("validate", "transform", "window")
@@ -70,4 +70,4 @@ def keys_of(role: str) -> tuple[str, ...]:
 
 def field_of(key: str) -> Any:
     """The msgspec field, with type and description, of an engine key."""
-    return next(field for field in msgspec.structs.fields(StageKeys) if field.name == key)
+    return next(field for field in structs.fields(StageKeys) if field.name == key)

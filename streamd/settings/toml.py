@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from streamd.api import Duration, Secret, Size
+from streamd.settings import structs
 
 MASK = "***"
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -62,8 +62,7 @@ def fields_of(struct: Struct) -> dict[str, Any]:
     config = struct.__struct_config__
     tag = {} if config.tag is None else {str(config.tag_field): config.tag}
     values = {
-        field.encode_name: getattr(struct, field.name)
-        for field in msgspec.structs.fields(type(struct))
+        field.encode_name: getattr(struct, field.name) for field in structs.fields(type(struct))
     }
     return tag | {key: value for key, value in values.items() if value is not None}
 
@@ -89,7 +88,7 @@ def key_text(key: str) -> str:
 
 def _mask(text: str) -> str:
     if isinstance(text, Secret):
-        return MASK
+        return MASK if text else ""
     return _PASSWORD_IN_URL.sub(rf"\1:{MASK}", text)
 
 
