@@ -47,14 +47,11 @@ _BOUNDS = {
 
 def document(catalog: Catalog) -> dict[str, Any]:
     """The schema of a whole file that may name every plugin of the catalog."""
-    stages = {role: _plugins(catalog, role) for role in STAGE_ROLES}
-    tables = {role: {"type": "array", "items": schema} for role, schema in stages.items()}
+    roles = (*STAGE_ROLES, "codec", "policy")
+    tables = {role: {"type": "array", "items": {"$ref": f"#/$defs/{role}"}} for role in roles}
     pipeline = _table(PipelineOptions)
-    pipeline["properties"] |= {
-        **tables,
-        "source": {"anyOf": [stages["source"], tables["source"]]},
-        "policy": {"type": "array", "items": {"$ref": "#/$defs/policy"}},
-    }
+    pipeline["properties"] |= {role: tables[role] for role in roles if role != "codec"}
+    pipeline["properties"]["source"] = {"anyOf": [{"$ref": "#/$defs/source"}, tables["source"]]}
     pipeline["required"] = ["source", "sink"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -67,7 +64,7 @@ def document(catalog: Catalog) -> dict[str, Any]:
         },
         "required": ["pipeline"],
         "additionalProperties": False,
-        "$defs": {role: _plugins(catalog, role) for role in ("codec", "policy")},
+        "$defs": {role: _plugins(catalog, role) for role in roles},
     }
 
 
