@@ -1,0 +1,95 @@
+"""How far behind the source is, and whether a broker still answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from streamd.api import Clock, Gauge, Metrics, partition_name
+
+_EVERY = 1.0
+_SILENCE = 30.0
+_PAUSE = 5.0
+
+
+class Lag:
+    """Gauges per partition, set at most once a second."""
+
+    def __init__(
+        self, consumer: AIOKafkaConsumer, metrics: Metrics, clock: Clock, *, committed: bool
+    ) -> None:
+        self._consumer = consumer
+        self._metrics = metrics
+        self._clock = clock
+        self._committed = committed
+        self._gauges: dict[TopicPartition, tuple[Gauge, Gauge]] = {}
+        self._due = 0.0
+
+    async def measure(
+        self, owned: Collection[TopicPartition], newest: Mapping[TopicPartition, int]
+    ) -> None:
+        """`newest` is the timestamp (ms) of the last record read of each partition.
+
+        Returns without waiting for anything.
+        """
+        now = time.monotonic()
+        if now < self._due:
+            return
+        self._due = now + _EVERY
+        for partition in self._gauges.keys() - set(owned):  # another member shows them now
+            for gauge in self._gauges.pop(partition):
+                gauge.set(0)
+        for partition in owned:
+            end = self._end(partition)
+            if end is None:
+                continue
+            records, seconds = self._gauges_of(partition)
+            behind = max(0, end - await self._consumer.position(partition))
+            records.set(behind)
+            if not behind:
+                seconds.set(0)
+            elif partition in newest:
+                seconds.set(max(0, self._clock.now_ms() - newest[partition]) / 1000)
+
+    def _end(self, partition: TopicPartition) -> int | None:
+        """Up to where there is something to read, as far as is known yet."""
+        stable = self._consumer.last_stable_offset(partition) if self._committed else None
+        if stable is not None and stable >= 0:
+            return int(stable)
+        end: int | None = self._consumer.highwater(partition)
+        return end
+
+    def _gauges_of(self, partition: TopicPartition) -> tuple[Gauge, Gauge]:
+        if partition not in self._gauges:
+            label = partition_name(*partition)
+            self._gauges[partition] = (
+                self._metrics.gauge("kafka_lag_records", "Records not read yet.", partition=label),
+                self._metrics.gauge(
+                    "kafka_lag_seconds",
+                    "Age of the last record read, where there are more to read.",
+                    partition=label,
+                ),
+            )
+        return self._gauges[partition]
+
+
+class Silence:
+    """Notices that no broker answers although we keep asking; the client only logs it."""
+
+    def __init__(self) -> None:
+        self._heard: int | None = None
+        self._since = self._asked = time.monotonic()
+
+    def lasts(self, consumer: AIOKafkaConsumer, owned: Collection[TopicPartition]) -> float:
+        """Seconds of polling in vain without any answer; 0 below half a minute."""
+        now = time.monotonic()
+        heard = max((consumer.last_poll_timestamp(part) or 0 for part in owned), default=None)
+        # A pause between two polls is no silence, as the client asks for nothing meanwhile; but
+        # the silence that led to a pause goes on.
+        paused = now - self._asked > _PAUSE and self._asked - self._since < _SILENCE
+        if heard is None or heard != self._heard or paused:
+            self._heard, self._since = heard, now
+        self._asked = now
+        return now - self._since if now - self._since >= _SILENCE else 0.0
