@@ -22,7 +22,9 @@ from streamd.testing.harness import pipeline, stage, surroundings
 from streamd.testing.memory import MemorySink, MemorySource, MemoryStore, MemoryTopic
 from streamd_transforms import Dedupe
 
-EVENTS, PARTITIONS = 240, 2
+EVENTS, PARTITIONS = 480, 2
+LIFE = 280
+"""Steps of all tasks that an undisturbed life has, and more."""
 EXPIRING = Dedupe.Config(scope="partition", ttl=Duration("30ms"), max_keys=9)
 """The source's timestamps are a millisecond apart: keys expire, come back, and get too many."""
 ENDLESS = Dedupe.Config(scope="pipeline", ttl=Duration("1h"))
@@ -75,7 +77,8 @@ class World:
 
     def crash_until_done(self, seed: int) -> None:
         kills = random.Random(seed)
-        while run_for(kills.randrange(40, 900), self.live) is None:
+        assert run_for(kills.randrange(LIFE // 2), self.live) is None
+        while run_for(kills.randrange(LIFE), self.live) is None:
             assert self.lives < 200, "no life gets far enough: progress is lost"
 
 
