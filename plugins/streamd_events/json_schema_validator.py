@@ -45,7 +45,10 @@ class JsonSchemaValidator:
     class Config(ModeConfig, frozen=True, kw_only=True):
         schema: Annotated[
             dict[str, Any] | str | None,
-            doc("The schema, as a table or as JSON text. Either this or `schema_file`."),
+            doc(
+                "The schema, as a table or as JSON text. Either this or `schema_file`.",
+                example='{"type": "object", "required": ["id"]}',
+            ),
         ] = None
         schema_file: Annotated[
             str | None,

@@ -100,10 +100,13 @@ class Verdicts:
     def _say(self, failures: Mapping[int, Reject]) -> None:
         """At most one line per reason and second; in strict mode the engine sees the rejects."""
         second = self._clock.now_ms() // 1000
-        for reason, reject in {reject.reason: reject for reject in failures.values()}.items():
+        examples = {reject.reason: reject.message for reject in failures.values()}
+        for reason, count in Counter(reject.reason for reject in failures.values()).items():
             if self._logged.get(reason) != second:
                 self._logged[reason] = second
-                self._log.warning("Validation failed", reason=reason, error=reject.message)
+                self._log.warning(
+                    "Validation failed", reason=reason, events=count, example=examples[reason][:200]
+                )
 
 
 def _mark(batch: Batch, failures: Mapping[int, Reject]) -> Batch:

@@ -7,10 +7,15 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from hypothesis import HealthCheck, settings
+
 from streamd.api import VALID, Batch, Reject, Rejects, Step
 from streamd.testing import RecordedMetrics, batch_of, stage_context
 from streamd_events.event_validator import EventValidator
 from streamd_json.codec import JsonCodec
+
+# A machine under load is no failure.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 EVENT: dict[str, Any] = {
     "id": "evt_123456",

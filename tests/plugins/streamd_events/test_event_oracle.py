@@ -16,7 +16,7 @@ from streamd_events import validate_payload
 from streamd_events.checks import event_checks
 from streamd_events.model import Event
 from streamd_events.problems import compile_type, problems
-from tests.plugins.streamd_events.helpers import EVENT, both
+from tests.plugins.streamd_events.helpers import EVENT, both, patient
 
 
 def optional(payload: dict[str, Any], name: str, rule: Any) -> bool:
@@ -130,7 +130,7 @@ events = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400)
+@settings(patient, max_examples=400)
 @given(st.lists(maybe(events), min_size=1, max_size=8))
 def test_both_ways_agree_with_the_oracle(values: list[Any]) -> None:
     expected = [row for row, value in enumerate(values) if not is_valid(value)]
@@ -142,7 +142,7 @@ def test_both_ways_agree_with_the_oracle(values: list[Any]) -> None:
         assert plain.passed[row] is values[row]
 
 
-@settings(max_examples=400)
+@settings(patient, max_examples=400)
 @given(maybe(events))
 def test_the_full_list_agrees_with_the_verdict(value: Any) -> None:
     walker = compile_type(Event, event_checks(ipv6=False, max_data=102_400))
@@ -151,12 +151,14 @@ def test_the_full_list_agrees_with_the_verdict(value: Any) -> None:
     assert len(found) == len({(problem.path, problem.message) for problem in found})
 
 
+@patient
 @given(maybe(payloads))
 def test_bare_payloads_have_the_same_rules(payload: Any) -> None:
     errors, _ = validate_payload(payload)
     assert (not errors) == payload_is_valid(payload)
 
 
+@patient
 @given(st.lists(maybe(events), min_size=1, max_size=4))
 def test_closed_events_are_those_without_further_fields(values: list[Any]) -> None:
     expected = [

@@ -17,7 +17,7 @@ from streamd.testing import batch_of, sample_event, stage_context
 from streamd.testing.contracts.step import StepContract, StepSubject
 from streamd_events.problems import compile_type, problems
 from streamd_events.struct_validator import StructValidator
-from tests.plugins.streamd_events.helpers import Outcome, outcome
+from tests.plugins.streamd_events.helpers import Outcome, outcome, patient
 
 
 class Item(msgspec.Struct, forbid_unknown_fields=True):
@@ -187,6 +187,7 @@ values = st.recursive(
 )
 
 
+@patient
 @given(st.dictionaries(keys, values))
 def test_the_full_list_agrees_with_msgspec(value: dict[str, Any]) -> None:
     try:

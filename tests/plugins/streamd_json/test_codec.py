@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamd.api import Codec, Rejected
@@ -20,6 +20,9 @@ from streamd_json.codec import JsonCodec
 CORPUS = Path(__file__).parent / "corpus"
 ACCEPTED = sorted((CORPUS / "accept").iterdir())
 REFUSED = sorted(path for path in CORPUS.rglob("*.bin") if path.parent.name != "accept")
+
+# A machine under load is no failure.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 HUGE = {
     "malformed_json": [b'"' * 100_001, b"{" + b'"a":1,' * 100_000],
@@ -128,12 +131,14 @@ def twice_keyed(pairs: list[tuple[str, Any]]) -> Any:
     return dict(pairs)
 
 
+@patient
 @given(st.lists(documents, max_size=5), st.booleans(), st.sampled_from([None, 1]))
 def test_every_document_comes_through(values: list[Any], ascii_only: bool, indent: int) -> None:
     raws = [json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode() for value in values]
     assert make().decode(raws) == ([json.loads(raw) for raw in raws], {})
 
 
+@patient
 @given(st.lists(documents, min_size=1, max_size=4), st.data())
 def test_keys_are_found_twice_if_and_only_if_they_are(values: list[Any], data: Any) -> None:
     """Renaming a key in the text makes duplicates now and then; a strict parser is the oracle."""
@@ -160,6 +165,7 @@ def _keys(value: Any) -> list[str]:
     return [key for child in value for key in _keys(child)] if isinstance(value, list) else []
 
 
+@patient
 @given(st.lists(st.binary(max_size=60), max_size=6))
 def test_any_bytes_are_taken_or_refused(raws: list[bytes]) -> None:
     values, rejects = make().decode(raws)
