@@ -45,6 +45,13 @@ class Entry(Struct, frozen=True):
         return self.plugin.summary or documentation.strip().partition("\n")[0]
 
 
+def config_of(plugin: Plugin) -> type[StageConfig]:
+    """The settings class of a plugin that a catalog holds."""
+    cls: Any = plugin.cls
+    config: type[StageConfig] = cls.Config
+    return config
+
+
 class NotInCatalogError(LookupError):
     """No plugin of this role and name; the message says which is near, or why it is missing."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from streamd import exits
-from streamd.catalog import Catalog, Entry
+from streamd.catalog import Catalog, Entry, config_of
 from streamd.settings import jsonschema
 from streamd.settings.fields import (
     Setting,
@@ -78,7 +78,7 @@ def config_section(catalog: Catalog, package: str) -> str:
 def _plugin_table(entry: Entry) -> str:
     plugin = entry.plugin
     lines = [f"### {plugin.role} `{plugin.name}`", "", entry.summary, ""]
-    settings = settings_of(plugin.cls.Config)  # type: ignore[attr-defined]
+    settings = settings_of(config_of(plugin))
     if settings:
         lines += ["| key | type | default | |", "|---|---|---|---|", *_rows(settings, "")]
     else:

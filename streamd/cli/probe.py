@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -29,7 +30,11 @@ class Finding(Struct, frozen=True):
 
 def probe(settings: Settings, timeout: float) -> int:
     """Print one line per stage, in the order of the file."""
-    findings = anyio.run(_probe_all, settings, timeout)
+    logging.disable()  # what the client libraries log is in the findings
+    try:
+        findings = anyio.run(_probe_all, settings, timeout)
+    finally:
+        logging.disable(logging.NOTSET)
     for finding in findings:
         print(finding, file=sys.stderr if finding.works is False else sys.stdout)
     return exits.FAILED if any(finding.works is False for finding in findings) else exits.OK

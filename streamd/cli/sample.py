@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from streamd.api import BatchLimits, Plugin
+from streamd.catalog import config_of
 from streamd.settings import defaults
 from streamd.settings.fields import Setting, settings_of, type_text
 from streamd.settings.keys import STAGE_ROLES, StageKeys, keys_of
@@ -33,7 +34,7 @@ def _lines(plugin: Plugin) -> Iterator[str]:
     yield f"plugin = {value_text(plugin.name)}"
     if plugin.role in ("window", "sink"):
         yield f"id = {value_text(plugin.name)}"
-    for setting in settings_of(plugin.cls.Config):  # type: ignore[attr-defined]
+    for setting in settings_of(config_of(plugin)):
         yield from _setting(setting)
     yield from _engine_keys(plugin)
 

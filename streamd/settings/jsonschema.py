@@ -9,7 +9,7 @@ from typing import Any, Literal
 from msgspec import Meta, Struct
 
 from streamd.api import Duration, Secret, Size
-from streamd.catalog import Catalog, Entry
+from streamd.catalog import Catalog, Entry, config_of
 from streamd.settings.fields import (
     Setting,
     bare,
@@ -95,7 +95,7 @@ def _plugins(catalog: Catalog, role: str) -> dict[str, Any]:
 
 def _plugin(role: str, entry: Entry) -> dict[str, Any]:
     engine = {setting.key: setting for setting in settings_of(StageKeys)}
-    schema = _table(entry.plugin.cls.Config)  # type: ignore[attr-defined]
+    schema = _table(config_of(entry.plugin))
     schema["description"] = entry.summary
     schema["properties"] |= {key: _engine_key(key, engine[key]) for key in keys_of(role)}
     schema["properties"]["plugin"] = {"const": entry.plugin.name}

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from streamd.api import BatchLimits, StageConfig
-from streamd.catalog import Catalog, NotInCatalogError
+from streamd.catalog import Catalog, NotInCatalogError, config_of
 from streamd.settings import defaults
 from streamd.settings.convert import FAILED, convert
 from streamd.settings.keys import STAGE_ROLES, BatchKeys, field_of, keys_of
@@ -38,7 +38,6 @@ class Draft:
     name: str | None
     spec: PluginSpec | None
     id: str = ""
-    given_id: bool = False
     inputs: tuple[str, ...] | None = None
     output: str | None = None
     emits: tuple[str, ...] = ()
@@ -107,10 +106,10 @@ class Reader(Struct):
             return None
         keys = keys_of(role)
         own = {key: value for key, value in table.items() if key not in keys}
-        for key in set(keys) & set(plugin.cls.Config.__struct_fields__):  # type: ignore[attr-defined]
+        for key in set(keys) & set(config_of(plugin).__struct_fields__):
             self.problems.add(path, f'the plugin is at fault: "{key}" is a key of the engine')
         try:
-            config = convert(own, plugin.cls.Config, path, self.problems, also=keys)  # type: ignore[attr-defined]
+            config = convert(own, config_of(plugin), path, self.problems, also=keys)
             if not isinstance(config, StageConfig):
                 return None
             config.reads(), config.emits(name)
@@ -133,10 +132,10 @@ class Reader(Struct):
         given = {key: self._key(key, table, path) for key in keys_of(role) if key in table}
         draft = Draft(path, role, given.get("plugin"), self.plugin(role, table, path))
         draft.id = given.get("id") or ""
-        draft.given_id = "id" in table
         draft.inputs = given.get("inputs")
         draft.output = given.get("output")
-        draft.unclear = any(given.get(key, "") is None for key in ("id", "inputs", "output"))
+        wiring = given.keys() & {"id", "inputs", "output"}
+        draft.unclear = any(self.problems.within((*path, key)) for key in wiring)
         draft.policies = self.policies(table.get("policy"), (*path, "policy"))
         draft.reset_state = given.get("reset_state") or False
         if role in ("source", "sink"):
@@ -163,25 +162,26 @@ class Reader(Struct):
     def _name(self, drafts: list[Draft]) -> None:
         """Check the ids given, and give the other stages theirs."""
         owners: dict[str, Draft] = {}
+        nameless = [draft for draft in drafts if not draft.id]
         for draft in drafts:
             where = (*draft.path, "id")
-            if not draft.given_id:
-                if draft.role in ("window", "sink"):
+            if draft in nameless:
+                if draft.role in ("window", "sink") and not draft.unclear:
                     self.problems.add(where, f"required: name this {draft.role}")
-            elif draft.id in owners:
+                continue
+            if draft.id in owners:
                 other = path_text(owners[draft.id].path)
                 self.problems.add(where, f'"{draft.id}" is the id of {other} already')
-            elif draft.id and not NAME.fullmatch(draft.id):
+            elif not NAME.fullmatch(draft.id):
                 self.problems.add(where, f'"{draft.id}": use letters, digits, "_" and "-"')
-            if draft.id:
-                owners.setdefault(draft.id, draft)
-        for draft in drafts:
-            if not draft.given_id and draft.name:
-                draft.id, number = draft.name, 1
-                while draft.id in owners:
-                    number += 1
-                    draft.id = f"{draft.name}-{number}"
-                owners[draft.id] = draft
+            owners.setdefault(draft.id, draft)
+        for draft in nameless:
+            name = draft.name or draft.role
+            draft.id, number = name, 1
+            while draft.id in owners:
+                number += 1
+                draft.id = f"{name}-{number}"
+            owners[draft.id] = draft
 
     def _wire(self, draft: Draft) -> None:
         """What the stage reads and writes where its table does not say so."""

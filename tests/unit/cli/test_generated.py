@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from streamd.api import StageConfig
-from streamd.catalog import Catalog, Entry
+from streamd.catalog import Catalog, Entry, config_of
 from streamd.cli import docs
 from streamd.cli.sample import sample
 from streamd.settings.convert import convert
@@ -39,7 +39,7 @@ def read(entry: Entry, text: str) -> StageConfig:
     assert table.pop("plugin") == entry.plugin.name
     for key in set(keys_of(entry.plugin.role)) & table.keys():
         convert(table.pop(key), field_of(key).type, (key,), problems)
-    config = convert(table, entry.plugin.cls.Config, (), problems)  # type: ignore[attr-defined]
+    config = convert(table, config_of(entry.plugin), (), problems)
     assert [str(problem) for problem in problems.found] == []
     assert isinstance(config, StageConfig)
     return config
@@ -71,7 +71,7 @@ def test_every_setting_is_described() -> None:
     bare = [
         f"{entry.plugin.role}/{entry.plugin.name}: {setting.key}"
         for entry in INSTALLED
-        for setting in settings_of(entry.plugin.cls.Config)  # type: ignore[attr-defined]
+        for setting in settings_of(config_of(entry.plugin))
         if not setting.description
     ]
     assert bare == []
@@ -82,7 +82,7 @@ def test_no_setting_has_the_name_of_an_engine_key() -> None:
         f"{entry.plugin.role}/{entry.plugin.name}: {key}"
         for entry in INSTALLED
         for key in keys_of(entry.plugin.role)
-        if key in entry.plugin.cls.Config.__struct_fields__  # type: ignore[attr-defined]
+        if key in config_of(entry.plugin).__struct_fields__
     ]
     assert taken == []
 

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as options
 from hypothesis import strategies as st
 
+from streamd.catalog import config_of
 from streamd.settings import Problem, Settings, SettingsError, load
 from streamd.settings.keys import STAGE_ROLES, StageKeys
 from streamd.settings.model import DaemonOptions, PipelineOptions
@@ -16,7 +17,7 @@ from tests.unit.settings import fakes
 PLUGINS = [plugin.name for plugin in fakes.streamd_plugins()]
 KEYS = [
     *StageKeys.__struct_fields__,
-    *(field for p in fakes.streamd_plugins() for field in p.cls.Config.__struct_fields__),  # type: ignore[attr-defined]
+    *(field for p in fakes.streamd_plugins() for field in config_of(p).__struct_fields__),
 ]
 SCALARS = st.one_of(
     st.sampled_from(
