@@ -153,4 +153,9 @@ def _rules(wanted: Sequence[str] | None, context: StageContext) -> list[tuple[st
             raise ConfigError(f"no plugin offers the quality rule {name} (known: {known})",
                               path="rules")  # fmt: skip
     built_in = [("advised_fields", rule) for rule in BUILT_IN_RULES]
-    return built_in + [(name, offered[name]()) for name in names]
+    return built_in + [(name, _build(offered[name], context)) for name in names]
+
+
+def _build(cls: Any, context: StageContext) -> Rule:
+    rule: Rule = cls(cls.Config(), context)
+    return rule

@@ -212,6 +212,11 @@ def test_rows_keep_their_numbers_among_undecodable_ones() -> None:
     assert found.passed[5].id == EVENT["id"]
 
 
+def test_what_is_no_data_at_all_is_refused() -> None:
+    batch = batch_of([object(), EVENT, {"id": object()}, "\ud800", {1: 2}], raws=[None] * 5)
+    assert list(outcome(validator(), batch).passed) == [1]
+
+
 @pytest.mark.parametrize("data", [{"a": object()}, {"a": "\ud800"}, {1: 2}])
 def test_data_that_is_no_json_is_refused(data: Any) -> None:
     batch = batch_of([EVENT, event(payload__data=data), EVENT], raws=[None] * 3)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streamd.api import FAILED, ConfigError, Duration, Step
+from streamd.api import FAILED, ConfigError, Duration, StageConfig, StageContext, Step
 from streamd.testing import RecordedMetrics, batch_of, stage_context
 from streamd.testing.contracts.step import StepContract, StepSubject
 from streamd_events import DataQualityCheck, Event, Payload, validate_payload
@@ -93,7 +93,15 @@ def test_a_bare_payload_has_errors_and_warnings() -> None:
     assert validate_payload({**EVENT["payload"], "ip_address": "::1"}, ipv6=True)[0] == []
 
 
-class NoClicks:
+class Rule:
+    class Config(StageConfig, frozen=True):
+        pass
+
+    def __init__(self, config: Config, context: StageContext) -> None:
+        pass
+
+
+class NoClicks(Rule):
     """A rule as another plugin would offer it."""
 
     def __call__(self, payload: Any) -> Iterable[str]:
@@ -101,7 +109,7 @@ class NoClicks:
             yield "clicks are of no interest"
 
 
-class Broken:
+class Broken(Rule):
     def __call__(self, payload: Any) -> Iterable[str]:
         return [payload["no such field"]]
 
