@@ -176,36 +176,34 @@ async def test_any_cut_and_any_replay(
     """Write in pieces of any size; at any time go back to any event, restarting or not."""
     path = tmp_path_factory.mktemp("once") / "x.db"
     rows, offsets = rows_of(stream)
-    rejected: set[str] = set()
     sink = await _opened(path, once)
     at = 0
     for turn, (size, then) in enumerate([*plan, (len(rows), "go on")]):
         piece = slice(at, at + size)
         at = min(at + size, len(rows))
-        rejected |= await _write(sink, rows[piece], offsets[piece])
+        await _write(sink, rows[piece], offsets[piece])
         if then != "go on" and at < len(rows):
             event = min(back[turn % len(back)], offsets[at])
             at = offsets.index(next(o for o in offsets if o >= event))
             if then == "restart":
                 await sink.__aexit__(None, None, None)
                 sink = await _opened(path, once)
-    if at < len(rows):
-        rejected |= await _write(sink, rows[at:], offsets[at:])
+    await _write(sink, rows[at:], offsets[at:])
     await sink.__aexit__(None, None, None)
-    good = Counter(row["id"] for row in rows if row["n"] != "unfit")
-    assert Counter(ids(path)) == good
-    assert rejected == {row["id"] for row in rows} - set(good)
+    assert Counter(ids(path)) == Counter(row["id"] for row in rows if row["n"] != "unfit")
 
 
 async def _opened(path: Path, once: str) -> SqliteSink:
     return await sink_on(path, once=once, columns=COLUMNS).__aenter__()
 
 
-async def _write(sink: SqliteSink, rows: list[dict[str, Any]], offsets: list[int]) -> set[str]:
-    if not rows:
-        return set()
+async def _write(sink: SqliteSink, rows: list[dict[str, Any]], offsets: list[int]) -> None:
+    """A row that does not fit is named each time: a row that is not named counts as stored."""
+    unfit = {row for row, value in enumerate(rows) if value["n"] == "unfit"}
+    named: set[int] = set()
     try:
-        await sink.write(rows_at(rows, offsets))
+        if rows:
+            await sink.write(rows_at(rows, offsets))
     except Rejected as error:
-        return {rows[row]["id"] for row in error.rows}
-    return set()
+        named = set(error.rows)
+    assert named == unfit
