@@ -64,6 +64,7 @@ class Intake:
         self._moved: Positions = {}
         self._committed = ledger.open.number - 1
         self._progressed_at = 0.0
+        self._ended = False
         self._active = 0.0
         self._ticked = anyio.current_time()
 
@@ -174,6 +175,10 @@ class Intake:
         """Seconds since an epoch was committed while events are in flight; 0 when idle."""
         return 0.0 if self._ledger.idle else anyio.current_time() - self._progressed_at
 
+    def end(self) -> None:
+        """Nothing writes or commits any more: nobody need wait for it."""
+        self._ended = True
+
     async def until_committed(self, epoch: int, timeout: float) -> bool:
         """Whether all epochs up to this are committed within `timeout` seconds."""
         with anyio.move_on_after(timeout):
@@ -240,6 +245,9 @@ class Intake:
                 self._close()
             self._flush()
             last = self._ledger.open.number - 1
+        if self._ended:
+            await self.lost(partitions)
+            return
         if not await self.until_committed(last, self._options.revoke_timeout):
             self._log.warning(
                 "Partitions move away with events in flight: their next owner repeats them",

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import anyio
 import structlog
 
-from streamd.api import DEAD_LETTERS, Backlog, Misconfigured, Source, StreamdError
+from streamd.api import DEAD_LETTERS, Backlog, Misconfigured, Source
 from streamd.engine.build import Builder, Parts, Surroundings
 from streamd.engine.checkpoint import Checkpointer
 from streamd.engine.source_runner import SourceRunner
@@ -41,14 +41,15 @@ class Pipeline:
         self.runners: dict[str, SourceRunner] = {}
         self._around = around
         self._on_running = on_running
-        self._stopping = False
-        self._drain_by: float | None = None
+        self._stopping = anyio.Event()
+        self._opening = anyio.CancelScope()
         self._metrics = around.telemetry.pipeline(spec.name)
         self._log = structlog.get_logger().bind(pipeline=spec.name)
 
     def stop(self) -> None:
         """Read no more and drain; `run` returns once that is done."""
-        self._stopping = True
+        self._stopping.set()
+        self._opening.cancel()
         for runner in self.runners.values():
             runner.stop()
 
@@ -62,13 +63,16 @@ class Pipeline:
         parts = self.parts = Builder(spec, self._around, last, self._sleep_on_source).build()
         await self._check_state(parts)
         async with AsyncExitStack() as stack:
-            for slot in parts.slots.values():
-                await stack.enter_async_context(slot.sink)
-            for stage in (*parts.steps.values(), *parts.sources.values()):
-                await stack.enter_async_context(stage)
+            with self._opening:
+                for slot in parts.slots.values():
+                    await stack.enter_async_context(slot.sink)
+                for stage in (*parts.steps.values(), *parts.sources.values()):
+                    await stack.enter_async_context(stage)
             try:
-                await self._flow(parts)
+                if not self._stopping.is_set():
+                    await self._flow(parts)
             finally:
+                parts.intake.end()
                 self.state = "stopped"
                 self._metrics.up.set(0)
 
@@ -77,44 +81,37 @@ class Pipeline:
         checkpointer = self._checkpointer(parts)
         async with anyio.create_task_group() as writers:
             for slot in parts.slots.values():
-                writers.start_soon(_guarded, slot.run)
-            writers.start_soon(_guarded, checkpointer.run)
-            async with anyio.create_task_group() as readers:
-                for runner in self.runners.values():
-                    readers.start_soon(_guarded, runner.run)
-                writers.start_soon(self._watch_backlog, parts)
-                self.state = "running"
-                self._metrics.up.set(1)
-                self._on_running()
-                if self._stopping:
-                    self.stop()
-            await self._drain(parts)
+                writers.start_soon(guarded, slot.run)
+            writers.start_soon(guarded, checkpointer.run)
+            writers.start_soon(self._watch_backlog, parts)
+            with anyio.CancelScope() as in_time:
+                writers.start_soon(self._cut_off, in_time)
+                async with anyio.create_task_group() as readers:
+                    for runner in self.runners.values():
+                        readers.start_soon(guarded, runner.run)
+                    self.state = "running"
+                    self._metrics.up.set(1)
+                    self._on_running()
+                await self._drain(parts)
             writers.cancel_scope.cancel()
 
     async def _drain(self, parts: Parts) -> None:
         self.state = "draining"
-        if not self._stopping:
+        if not self._stopping.is_set():
             await parts.intake.finish()
         for slot in parts.slots.values():
             slot.drain()
         last = await parts.intake.close(flush=True)
-        while (left := self._time_to_drain()) > 0:
-            if await parts.intake.until_committed(last, min(left, _DRAIN_REPORT_EVERY)):
-                return
+        while not await parts.intake.until_committed(last, _DRAIN_REPORT_EVERY):
             working = {name: slot.rows for name, slot in parts.slots.items() if slot.rows}
             self._log.info("Draining", waiting_for=working or "commit")
+
+    async def _cut_off(self, in_time: anyio.CancelScope) -> None:
+        """Bound the time from `stop` on. Sources that end by themselves have all the time."""
+        await self._stopping.wait()
+        await anyio.sleep(self.spec.options.drain_timeout)
         self._log.warning("Not drained in time: what is in flight is read again next time")
-
-    def _time_to_drain(self) -> float:
-        """Seconds left: endless for sources that came to their end, until somebody wants to stop.
-
-        A sink that is down then holds the end of a bounded run as it would hold any batch.
-        """
-        if not self._stopping:
-            return math.inf
-        now = anyio.current_time()
-        self._drain_by = self._drain_by or now + self.spec.options.drain_timeout
-        return self._drain_by - now
+        in_time.cancel()
 
     async def _watch_backlog(self, parts: Parts) -> None:
         """Keep `dlq_backlog_size` true; a store that cannot be counted now is counted later."""
@@ -125,7 +122,7 @@ class Pipeline:
         while counted is not None:
             try:
                 self._metrics.backlog.set(await counted.backlog() or 0)
-            except StreamdError as error:
+            except Exception as error:  # a gauge is no reason to stop
                 self._log.debug("Cannot count the dead letters", error=str(error))
             await anyio.sleep(_BACKLOG_EVERY)
 
@@ -173,16 +170,17 @@ class Pipeline:
         )
 
 
-async def _guarded(run: Callable[[], Awaitable[Any]]) -> None:
-    """A task of the pipeline that must not end without a word.
+async def guarded(run: Callable[[], Awaitable[Any]]) -> None:
+    """Run a part of the pipeline that must not end without a word.
 
-    A CancelledError that nobody asked for (a library awaited a cancelled future) would end the
-    task group as if all were well.
+    A CancelledError that no scope of ours asked for (a library awaited a cancelled future, or
+    cancelled the task that it ran in) would end a task group as if all were well.
+
+    Raises RuntimeError in its place.
     """
     try:
         await run()
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if anyio.current_effective_deadline() == -math.inf:
             raise
         raise RuntimeError("a library cancelled a task of the pipeline") from error

@@ -10,7 +10,7 @@ import structlog
 from streamd.api import ConfigError
 from streamd.engine.build import Surroundings
 from streamd.engine.failure import PipelineStopped, backoff
-from streamd.engine.pipeline import Pipeline
+from streamd.engine.pipeline import Pipeline, guarded
 from streamd.engine.status import PipelineStatus, fill_gauges, status_of
 from streamd.settings.model import PipelineSpec
 
@@ -38,7 +38,7 @@ class Supervisor:
         self.failure: str | None = None
         self.running = anyio.Event()
         self._around = around
-        self._on_state = on_state
+        self._observer = on_state
         self._life = Pipeline(spec, around, self._started)
         self._restarts = 0
         self._stopping = anyio.Event()
@@ -59,7 +59,7 @@ class Supervisor:
         while not self._stopping.is_set():
             started = anyio.current_time()
             try:
-                await self._life.run()
+                await guarded(self._life.run)
             except Exception as error:
                 tries = 1 if anyio.current_time() - started > _STEADY_AFTER else tries + 1
                 if self._failed(error):
@@ -83,6 +83,12 @@ class Supervisor:
             status.state = "failed"
         fill_gauges(self._life, self._around.telemetry, status)
         return status
+
+    def _on_state(self, state: str, reason: str) -> None:
+        try:
+            self._observer(state, reason)
+        except Exception as error:  # whoever looks on must not stop what he looks at
+            self._log.error("An observer of the pipeline's state failed", exc_info=error)
 
     def _started(self) -> None:
         self.failure = None

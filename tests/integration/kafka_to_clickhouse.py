@@ -27,6 +27,7 @@ bootstrap_servers = "@bootstrap"
 topics = ["@topic"]
 group_id = "@topic"
 session_timeout = "6s"
+@source
 
 [[pipeline.events.validate]]
 plugin = "event"
@@ -57,6 +58,7 @@ def daemon(
     *,
     policies: str = "",
     options: str = "",
+    source: str = "",
 ) -> Streamd:
     """A daemon that brings a topic into `<database>.ingested_data`."""
     places = {
@@ -65,6 +67,7 @@ def daemon(
         "@clickhouse": clickhouse.url_of(database),
         "@policies": policies,
         "@options": options,
+        "@source": source,
     }
     configuration = CONFIGURATION
     for name, value in places.items():

@@ -125,9 +125,10 @@ async def test_kill_9_at_random_moments_loses_nothing(
     kafka_topic: TopicFactory,
     clickhouse_database: str,
 ) -> None:
-    total, kills, in_flight = 400_000, 20, 30_000
+    total, kills, in_flight = 800_000, 20, 30_000
     seed = random.SystemRandom().randrange(10**6)
     moments = random.Random(seed)
+    lives: list[int] = []
     topic = await kafka_topic(partitions=4)
     streamd = daemon(
         tmp_path / "d",
@@ -136,6 +137,8 @@ async def test_kill_9_at_random_moments_loses_nothing(
         topic,
         clickhouse_database,
         options=f'max_events = {in_flight}\nepoch_time = "200ms"\nepoch_events = 5000',
+        # A static member takes its own place again at once: every life gets to work.
+        source='group_instance_id = "one"',
     )
     with streamd:
         async with anyio.create_task_group() as group:
@@ -143,6 +146,7 @@ async def test_kill_9_at_random_moments_loses_nothing(
             for _ in range(kills):
                 await anyio.sleep(moments.uniform(0.1, 1.0))
                 await to_thread.run_sync(streamd.kill)
+                lives.append(stored(clickhouse, clickhouse_database)[1])
                 await to_thread.run_sync(streamd.start)
         await until(
             lambda: stored(clickhouse, clickhouse_database)[1] >= total,
@@ -152,6 +156,7 @@ async def test_kill_9_at_random_moments_loses_nothing(
         streamd.stop()
     rows, ids = stored(clickhouse, clickhouse_database)
     assert ids == total, f"seed {seed}"
+    assert len(set(lives)) > kills // 2, f"most lives died before they stored anything: {lives}"
     # Each kill may repeat what was in flight, and what a write had stored of it; no more.
     assert rows - ids <= kills * in_flight, f"seed {seed}"
     print(f"\n{kills} kills, {rows - ids} duplicates of {total} events (seed {seed})")
