@@ -29,7 +29,10 @@ class Split(Transform):
         ] = "first"
         otherwise: Annotated[
             str | None,
-            doc("Stream of the events that no route fits. By default they stay in their own."),
+            doc(
+                "Stream of the events that no route fits. By default they stay in their own; with"
+                " this nothing is left in it, so name it in drop_streams if nobody else reads it."
+            ),
         ] = None
 
         def emits(self, stage: str) -> tuple[str, ...]:  # noqa: ARG002

@@ -63,6 +63,12 @@ def test_rename(event: Any, moves: dict[str, str], expected: Any) -> None:
     assert one(event, rename=moves) == expected
 
 
+def test_what_was_renamed_can_be_written_below() -> None:
+    event = {"a": {"x": 1}, "c": {"y": {}}}
+    settings = {"rename": {"a": "b", "c.y": "b.z"}, "set": {"b.n": "b.x + 1", "b.z.m": "2"}}
+    assert one(event, **settings) == {"b": {"x": 1, "z": {"m": 2}, "n": 2}, "c": {}}
+
+
 @pytest.mark.parametrize(
     ("value", "kind", "expected"),
     [
