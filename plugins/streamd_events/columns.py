@@ -34,7 +34,7 @@ def suspects(events: Sequence[Event], checks: Mapping[str, Check], max_data: int
 def _bad_timestamps(texts: list[str]) -> list[int]:
     try:
         msgspec.convert(texts, _TIMESTAMPS)
-    except msgspec.ValidationError:
+    except ValueError:
         return [row for row, text in enumerate(texts) if not is_timestamp(text)]
     # msgspec also takes a blank for the T and an offset without a colon. All texts are dates now,
     # so that one with a T and a Z is as RFC 3339 has it.

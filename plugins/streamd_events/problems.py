@@ -36,6 +36,7 @@ class Walker(Protocol):
 MAX_PROBLEMS = 101
 """Where walking stops: a list may hold a million bad items."""
 
+_NAME_CHARACTERS = 200
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LOCATION = re.compile(r" - at (?:`key` in )?`\$\.value(.*)`$", re.DOTALL)
 _REASONS = [
@@ -54,6 +55,8 @@ def child_path(path: str, key: object) -> str:
 
 
 def _suffix(name: str) -> str:
+    if len(name) > _NAME_CHARACTERS:
+        name = name[:_NAME_CHARACTERS] + "..."
     return f".{name}" if _PLAIN_KEY.fullmatch(name) else f"[{json.dumps(name)}]"
 
 

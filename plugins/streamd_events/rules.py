@@ -15,6 +15,9 @@ from streamd_events.plain import to_plain
 from streamd_events.problems import compile_type, problems
 from streamd_events.verdicts import reject_of
 
+# Values that no JSON decoder made (lone surrogates, say) raise more than msgspec's own error.
+_NOT_CONVERTIBLE = (ValueError, TypeError, RecursionError)
+
 
 class EventRules:
     """Decides on events. `max_data` is in bytes; `closed` refuses fields that are not known.
@@ -35,7 +38,7 @@ class EventRules:
         try:
             events = msgspec.convert(plain, self._types)
             rows: Sequence[int] = range(len(plain))
-        except msgspec.ValidationError:
+        except _NOT_CONVERTIBLE:
             plain = [to_plain(value) for value in values]  # a dict may hold Structs
             rows, events = self._convert_each(plain)
         failed = set(range(len(plain))).difference(rows)
@@ -58,6 +61,6 @@ class EventRules:
             try:
                 events.append(msgspec.convert(value, self.type))
                 rows.append(row)
-            except msgspec.ValidationError:
+            except _NOT_CONVERTIBLE:
                 continue
         return rows, events

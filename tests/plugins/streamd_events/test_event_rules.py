@@ -173,3 +173,8 @@ def test_a_list_of_violations_has_an_end() -> None:
         violations = found.rejects[0].violations
         assert len(violations) == 101
         assert violations[-1].message == "more than 100 violations"
+
+
+def test_a_path_has_an_end() -> None:
+    for found in both([event(**{"n" * 100_000: 1})], unknown_fields="reject"):
+        assert len(found.rejects[0].violations[0].path) < 250

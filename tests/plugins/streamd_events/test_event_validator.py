@@ -217,6 +217,17 @@ def test_what_is_no_data_at_all_is_refused() -> None:
     assert list(outcome(validator(), batch).passed) == [1]
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["id", "timestamp", *(f"payload__{name}" for name in EVENT["payload"]), "payload", "more"],
+)
+@pytest.mark.parametrize("value", ["\ud800", ["\ud800"], object(), float("nan"), b"\xff", 1j])
+def test_odd_values_of_a_transform_touch_no_other_event(name: str, value: Any) -> None:
+    batch = batch_of([EVENT, event(**{name: value}), EVENT], raws=[None] * 3)
+    found = outcome(validator(), batch)
+    assert {0, 2} <= set(found.passed)
+
+
 @pytest.mark.parametrize("data", [{"a": object()}, {"a": "\ud800"}, {1: 2}])
 def test_data_that_is_no_json_is_refused(data: Any) -> None:
     batch = batch_of([EVENT, event(payload__data=data), EVENT], raws=[None] * 3)
