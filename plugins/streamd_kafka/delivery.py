@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import aiokafka.errors as kafka
@@ -260,10 +262,20 @@ def _reject(error: BaseException) -> Reject:
 
 
 async def _abandon(producer: AIOKafkaProducer) -> None:
-    """Close without delivering what the client still holds."""
+    """Close without delivering what the client still holds.
+
+    Left to itself the client would go on trying, after the close too. So: nothing more is sent,
+    what is under way fails with its connection, and the rest is called done.
+    """
+    with contextlib.suppress(Exception), anyio.move_on_after(_ABANDON_WITHIN, shield=True):
+        if (sending := producer._sender.sender_task) is not None:
+            sending.cancel()
+            await producer.client.close()
+            await asyncio.wait([sending])
+        accumulator = producer._message_accumulator
+        # A batch that waits to be sent again is queued, and still takes itself for pending.
+        accumulator._pending_batches.update(chain(*accumulator._batches.values()))
+        for batch in list(accumulator._pending_batches):
+            batch.done_noack()
     with anyio.move_on_after(_ABANDON_WITHIN, shield=True):
-        producer._message_accumulator.fail_all(kafka.ProducerClosed())
         await producer.stop()
-        return
-    with anyio.move_on_after(_ABANDON_WITHIN, shield=True):
-        await producer.client.close()

@@ -37,7 +37,6 @@ class Lag:
         now = time.monotonic()
         if now < self._due:
             return
-        self._due = now + _EVERY
         for partition in self._gauges.keys() - set(owned):  # another member shows them now
             for gauge in self._gauges.pop(partition):
                 gauge.set(0)
@@ -45,6 +44,7 @@ class Lag:
             end = self._end(partition)
             if end is None:
                 continue
+            self._due = now + _EVERY
             records, seconds = self._gauges_of(partition)
             behind = max(0, end - await self._consumer.position(partition))
             records.set(behind)

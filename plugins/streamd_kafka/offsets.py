@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import IllegalStateError
+from aiokafka.structs import OffsetAndMetadata
 
 from streamd.api import Committed, Counter, Logger, Metrics, Misconfigured, partition_name
 from streamd_kafka.settings import Start
@@ -21,6 +23,22 @@ async def committed_offsets(
         else None
         for partition in partitions
     }
+
+
+async def commit_offsets(
+    consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, tuple[int, str]]
+) -> None:
+    """Commit offsets with their tags, also while partitions are being revoked.
+
+    Raises KafkaError, or CommitFailedError if we are no member any more.
+    """
+    try:
+        await consumer.commit(offsets)
+    except IllegalStateError:
+        # A pattern that matches a new topic makes the client drop its assignment at once, and
+        # refuse what the group would still take from us.
+        entries = {partition: OffsetAndMetadata(*entry) for partition, entry in offsets.items()}
+        await consumer._coordinator.commit_offsets(None, entries)
 
 
 async def start_offsets(

@@ -11,7 +11,6 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import (
     CommitFailedError,
     CorruptRecordException,
-    IllegalStateError,
     KafkaError,
     OffsetOutOfRangeError,
 )
@@ -29,7 +28,12 @@ from streamd_kafka.fast_fetching import FastFetcher, has_extensions, unsupported
 from streamd_kafka.fetching import Fetcher, PublicFetcher
 from streamd_kafka.lag import Lag, Silence
 from streamd_kafka.membership import Membership
-from streamd_kafka.offsets import LostRecords, committed_offsets, start_offsets
+from streamd_kafka.offsets import (
+    LostRecords,
+    commit_offsets,
+    committed_offsets,
+    start_offsets,
+)
 from streamd_kafka.problems import classify, explain
 from streamd_kafka.settings import SourceConfig, client_options, milliseconds, parse_start
 
@@ -122,11 +126,9 @@ class Session:
         try:
             # The client would try for ever.
             async with asyncio.timeout(self._config.request_timeout):
-                await self._consumer.commit(offsets)
+                await commit_offsets(self._consumer, offsets)
         except CommitFailedError as error:
             await self._membership.refused(error)
-        except IllegalStateError as error:  # moved away this moment
-            self._context.log.warning("Commit dropped", error=str(error))
         except (KafkaError, TimeoutError) as error:
             raise classify(error, "cannot commit") from error
 
@@ -161,7 +163,8 @@ class Session:
 
     async def _watch(self, *, idle: bool) -> None:
         """Returns without waiting, or a rebalance could take away what poll is about to return."""
-        owned = self._membership.owned - self._membership.pending
+        # A pattern that matches new topics drops the assignment before the group revokes it.
+        owned = (self._membership.owned & self._consumer.assignment()) - self._membership.pending
         await self._lag.measure(owned, self._newest)
         if idle and (seconds := self._silence.lasts(self._consumer, owned)):
             raise Retryable(f"no broker has answered for {seconds:.0f} s")

@@ -10,6 +10,8 @@ from msgspec import Meta
 
 from streamd.api import ConfigError, Duration, Secret, Size, StageConfig, doc
 
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
 Start = Literal["earliest", "latest"] | int
 """Where a group without offsets begins; an int is a time in milliseconds since the epoch."""
 
@@ -139,6 +141,8 @@ class SourceConfig(ConnectionConfig, frozen=True, kw_only=True):
             re.compile(self.topic_pattern)
         except re.error as error:
             raise ConfigError(f"is no regular expression: {error}", path="topic_pattern") from None
+        for number, topic in enumerate(self.topics):
+            _check_topic(topic, f"topics[{number}]")
         parse_start(self.start)
         if self.session_timeout > self.max_poll_interval:
             raise ConfigError("must not be below session_timeout", path="max_poll_interval")
@@ -185,8 +189,17 @@ class SinkConfig(ConnectionConfig, frozen=True, kw_only=True):
 
     def check(self) -> None:
         super().check()
+        _check_topic(self.topic, "topic")
         if self.enable_idempotence and self.acks != "all":
             raise ConfigError("must be all with enable_idempotence", path="acks")
+
+
+def _check_topic(topic: str, path: str) -> None:
+    if not _TOPIC.fullmatch(topic):
+        raise ConfigError(
+            f"{topic!r} is no topic name: letters, digits, '.', '_' and '-', at most 249",
+            path=path,
+        )
 
 
 def parse_start(text: str) -> Start:

@@ -33,7 +33,3 @@ class TestKafkaSink(SinkContract):
     @pytest.fixture
     async def subject(self, kafka: KafkaServer, kafka_topic: TopicFactory) -> SinkSubject:
         return KafkaSubject(kafka.bootstrap_servers, await kafka_topic(partitions=3))
-
-    # Only an async test can have an async fixture.
-    async def test_limits_are_sane(self, subject: SinkSubject) -> None:  # type: ignore[override]
-        super().test_limits_are_sane(subject)
