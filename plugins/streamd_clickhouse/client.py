@@ -59,6 +59,7 @@ class Client:
         self._connection: Any = None
         self._expired = False
         self._native = True
+        self._proven = False  # whether this connection has taken a block
 
     @property
     def encodes(self) -> bool:
@@ -100,6 +101,7 @@ class Client:
                     f" (is it the HTTP port?): {error}"
                 ) from error
         server = await self._look()
+        self._proven = False
         self._choose_path()
         return server
 
@@ -116,19 +118,28 @@ class Client:
         async with self._limit(self._config.timeout):
             proto = self._connection._connection
             if self._native:
-                try:
-                    await native.insert(proto, statement, block, settings)
-                except (AttributeError, TypeError) as error:
-                    self._native = False
-                    self._log.warning("Fast insert failed, the plain one takes over", error=error)
-                    raise
-            else:
-                rows = list(zip(*block.values, strict=True))
-                await proto.execute(statement, rows, settings=dict(settings))
-                # The library reads one packet of the answer. If there are more, one of them may
-                # be an exception, and this sees it in place of the pong.
-                if not await proto.ping():
-                    raise Retryable("ClickHouse has not said whether it has stored the rows")
+                await self._insert_block(proto, statement, block, settings)
+                return
+            rows = list(zip(*block.values, strict=True))
+            await proto.execute(statement, rows, settings=dict(settings))
+            # The library reads one packet of the answer. If there are more, one of them may be an
+            # exception, and this sees it in place of the pong.
+            if not await proto.ping():
+                raise Retryable("ClickHouse has not said whether it has stored the rows")
+
+    async def _insert_block(
+        self, proto: Any, statement: str, block: Block, settings: Mapping[str, Any]
+    ) -> None:
+        try:
+            await native.insert(proto, statement, block, settings)
+        except (AttributeError, TypeError, native.OtherColumns) as error:
+            # Types that were read a moment ago have hardly changed: the server spells them in two
+            # ways, and the library's encoder, which goes by the server's, gets over that.
+            if not (self._proven and isinstance(error, native.OtherColumns)):
+                self._native = False
+                self._log.warning("Fast insert failed, the plain one takes over", error=error)
+            raise
+        self._proven = True
 
     async def close(self) -> None:
         """Say goodbye if that takes a moment, else just hang up. Raises nothing."""

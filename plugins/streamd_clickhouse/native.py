@@ -29,6 +29,10 @@ _USED = (
 )
 
 
+class OtherColumns(Retryable):
+    """The server expects other columns than those of the block: the table has changed."""
+
+
 def lacking(proto: Any) -> str:
     """The first name that an open connection of the library does not have, or nothing."""
     for path in _USED:
@@ -43,8 +47,7 @@ def lacking(proto: Any) -> str:
 async def insert(proto: Any, statement: str, block: Block, settings: Mapping[str, Any]) -> None:
     """Send the block and read the server's answer to its end.
 
-    Raises what the library raises, and Retryable if the table's columns are not (any more) those
-    of the block.
+    Raises what the library raises, and OtherColumns before anything is sent.
     """
     async with ExecuteContext(proto, statement, dict(settings)):
         await proto.send_query(statement, query_id="")
@@ -52,7 +55,7 @@ async def insert(proto: Any, statement: str, block: Block, settings: Mapping[str
         sample = await proto.receive_sample_block()
         wanted = tuple(map(tuple, sample.columns_with_types))
         if wanted != block.columns:
-            raise Retryable("the columns of the ClickHouse table have changed")
+            raise OtherColumns("the columns of the ClickHouse table have changed")
         await proto.writer.write_varint(ClientPacket.DATA)
         await proto.writer.write_str("")
         writer = proto.block_writer.writer

@@ -1,5 +1,6 @@
 """The sink on a real ClickHouse server."""
 
+import asyncio
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -322,6 +323,59 @@ async def test_a_fast_insert_that_breaks_gives_way(
     async with sink_on(clickhouse, clickhouse_database) as sink:
         with pytest.raises(Retryable):
             await sink.write(batch_of([sample_event(1)]))
+        await sink.write(batch_of([sample_event(1)]))
+    assert ids_in(clickhouse, clickhouse_database) == ["evt_1"]
+
+
+async def test_types_that_the_server_spells_in_two_ways(
+    clickhouse: ClickHouseServer, clickhouse_database: str
+) -> None:
+    async with sink_on(clickhouse, clickhouse_database) as sink:
+        first, *others = sink._columns
+        sink._columns = (msgspec.structs.replace(first, spelling="Text"), *others)
+        with pytest.raises(Retryable, match="have changed"):
+            await sink.write(batch_of([sample_event(1)]))
+        await sink.write(batch_of([sample_event(1)]))
+    assert ids_in(clickhouse, clickhouse_database) == ["evt_1"]
+
+
+async def test_a_stray_cancellation_of_the_library_is_an_error(
+    clickhouse: ClickHouseServer, clickhouse_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CancelledError that nobody asked for would end a task without a word."""
+    from streamd_clickhouse import native
+
+    async def stray(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    async with sink_on(clickhouse, clickhouse_database) as sink:
+        with monkeypatch.context() as patch:
+            patch.setattr(native, "insert", stray)
+            with pytest.raises(Retryable, match="CancelledError"):
+                await sink.write(batch_of([sample_event(1)]))
+        await sink.write(batch_of([sample_event(1)]))
+    assert ids_in(clickhouse, clickhouse_database) == ["evt_1"]
+
+
+async def test_a_cancelled_task_stays_cancelled(
+    clickhouse: ClickHouseServer, clickhouse_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from streamd_clickhouse import native
+
+    started = anyio.Event()
+
+    async def hang(*_: object) -> None:
+        started.set()
+        await anyio.sleep_forever()
+
+    async with sink_on(clickhouse, clickhouse_database) as sink:
+        with monkeypatch.context() as patch:
+            patch.setattr(native, "insert", hang)
+            task = asyncio.create_task(sink.write(batch_of([sample_event(1)])))
+            await started.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
         await sink.write(batch_of([sample_event(1)]))
     assert ids_in(clickhouse, clickhouse_database) == ["evt_1"]
 
