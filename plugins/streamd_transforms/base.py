@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any, Self
 
-from streamd.api import Batch, ConfigError, Reject, Rejects
+from streamd.api import ConfigError, Reject
 from streamd_transforms.expressions import (
     Expression,
     ExpressionError,
@@ -102,15 +102,3 @@ def stream_name(name: str, setting: str) -> str:
 def expression_reject(message: str) -> Reject:
     """The reject of a row for which an expression has no value."""
     return Reject("expression", message, error_type="EvaluationError")
-
-
-def kept_rows(
-    batch: Batch, rows: list[int], rejects: Mapping[int, Reject]
-) -> Iterable[Batch | Rejects]:
-    """The result of a step that only leaves rows out; the very batch if all of them stay."""
-    if len(rows) == len(batch):
-        return [batch]
-    results: list[Batch | Rejects] = [Rejects(rejects)] if rejects else []
-    if rows:
-        results.append(batch.take(rows))
-    return results

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from streamd.api import Batch, Rejects, StageConfig, StageContext, doc
-from streamd_transforms.base import Transform, expression, expression_reject, kept_rows
+from streamd_transforms.base import Transform, expression, expression_reject
 
 
 class Filter(Transform):
@@ -36,5 +36,11 @@ class Filter(Transform):
             rows = [row for row in range(len(batch)) if row not in gone]
         if filtered := len(batch) - len(rows) - len(errors):
             self._filtered.inc(filtered)
-        rejects = {row: expression_reject(message) for row, message in errors.items()}
-        return kept_rows(batch, rows, rejects)
+        if len(rows) == len(batch):
+            return [batch]
+        results: list[Batch | Rejects] = []
+        if errors:
+            results.append(Rejects({row: expression_reject(errors[row]) for row in errors}))
+        if rows:
+            results.append(batch.take(rows))
+        return results

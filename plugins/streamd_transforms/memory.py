@@ -8,13 +8,15 @@ key happens to be still held. There is no watermark: a wild timestamp costs two 
 
 from __future__ import annotations
 
+import math
 import struct
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 _VALUE: Final = struct.Struct("<qq")  # number, time
-_FAR: Final = 1 << 80
+_MOST: Final = (1 << 63) - 1
+_NONE: Final = math.inf
 _FORGOTTEN_PER_ROW: Final = 2
 """More than the one key that a row adds, so that old keys go; few, so that no row is slow and a
 single timestamp from the future cannot empty the memory."""
@@ -30,7 +32,7 @@ class Slice:
         self.times: OrderedDict[bytes, int] = OrderedDict()
         self.changed: dict[bytes, int] = {}
         self.number = 0
-        self.oldest = _FAR
+        self.oldest: float = _NONE
 
     def add(self, key: bytes, time: int) -> None:
         """Remember a key that no slice holds."""
@@ -38,7 +40,7 @@ class Slice:
         self.owners[key] = self
         self.times[key] = time
         self.changed[key] = self.number
-        if self.oldest is _FAR:
+        if self.oldest == _NONE:
             self.oldest = time
 
     def drop(self, key: bytes) -> None:
@@ -46,7 +48,7 @@ class Slice:
         del self.owners[key]
         del self.times[key]
         self.changed[key] = 0
-        self.oldest = next(iter(self.times.values()), _FAR)
+        self.oldest = next(iter(self.times.values()), _NONE)
 
     def drop_oldest(self) -> None:
         self.drop(next(iter(self.times)))
@@ -137,7 +139,7 @@ class Memory:
         changes: list[tuple[str, bytes, bytes | None]] = []
         for partition, held in self._slices.items():
             changes += [
-                (partition, key, None if number == 0 else _VALUE.pack(number, held.times[key]))
+                (partition, key, None if number == 0 else _packed(number, held.times[key]))
                 for key, number in held.changed.items()
             ]
             held.changed.clear()
@@ -155,6 +157,13 @@ class Memory:
             home = max(behind, key=len, default=partition)
             found = self._homes[partition] = self._slices.setdefault(home, self._new_slice())
         return found
+
+
+def _packed(number: int, time: int) -> bytes:
+    """A record may say anything of its time; what does not fit is as far away as can be."""
+    if not -_MOST < time < _MOST:
+        time = -_MOST if time < 0 else _MOST
+    return _VALUE.pack(number, time)
 
 
 def _forget(held: Slice, limit: int) -> None:
@@ -175,5 +184,5 @@ def _restore(held: Slice, key: bytes, time: int) -> None:
         other.drop(key)
     held.owners[key] = held
     held.times[key] = time
-    if held.oldest is _FAR:
+    if held.oldest == _NONE:
         held.oldest = time

@@ -213,6 +213,14 @@ def test_a_lower_bound_holds_for_restored_state() -> None:
     assert passed(step, ("new", 0), ("k9", 0), ("k8", 0)) == [0, 2]
 
 
+def test_a_time_beyond_all_bounds_hurts_nobody() -> None:
+    events = [("a", 0), ("x", 10**40), ("a", 1), ("y", -(10**40)), ("x", 10**40)]
+    step = dedupe()
+    assert passed(step, *events) == [0, 1, 2, 3]
+    assert len(step.take_changes()) == 3
+    assert passed(dedupe(), *events[1:]) == [0, 1, 2]
+
+
 def test_keys_keep_their_order_over_a_restart() -> None:
     changes: list[Any] = []
     for keys in ("cab", "d"):
