@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ from streamd.api import (
     Step,
     Timed,
 )
+from streamd.engine.assignment import Assignment
 from streamd.engine.chain import Chain, Decode, Entry, Line, Node, Stop, decoder_for
-from streamd.engine.failure import DeadLetterReader, Resolver
-from streamd.engine.intake import Intake, Steps
+from streamd.engine.failure import SPILL, DeadLetterReader, Resolver
+from streamd.engine.intake import Intake, TimedStep
 from streamd.engine.ledger import Ledger
 from streamd.engine.plan import Route, dead_letter_streams, readable_streams, routes
 from streamd.engine.slot import Slot
@@ -50,20 +51,20 @@ class Surroundings:
 
 
 class _Control:
-    """The engine's side of one source; the intake is known once everything is built."""
+    """The engine's side of one source; what is behind it is known once everything is built."""
 
-    def __init__(self, source: str, intake: Callable[[], Intake]) -> None:
+    def __init__(self, source: str, assignment: Callable[[], Assignment]) -> None:
         self._source = source
-        self._intake = intake
+        self._assignment = assignment
 
     async def assigned(self, partitions: Mapping[str, Committed | None]) -> dict[str, int | None]:
-        return await self._intake().assigned(self._source, partitions)
+        return await self._assignment().assigned(self._source, partitions)
 
     async def revoking(self, partitions: Collection[str]) -> None:
-        await self._intake().revoking(partitions)
+        await self._assignment().revoking(partitions)
 
     async def lost(self, partitions: Collection[str]) -> None:
-        await self._intake().lost(partitions)
+        self._assignment().lost(partitions)
 
 
 @dataclass
@@ -77,7 +78,9 @@ class Parts:
     state_keys: dict[str, str]
     ledger: Ledger
     intake: Intake
+    assignment: Assignment
     undelivered: Undelivered
+    saving: anyio.Lock
 
 
 class Builder:
@@ -99,7 +102,7 @@ class Builder:
         self._lines: dict[str, Line] = {}
         self._resolvers: dict[str, Resolver] = {}
         self._ledger = Ledger(last.epoch + 1, anyio.current_time())
-        self._intake: Intake | None = None
+        self._saving = anyio.Lock()
         self._undelivered = Undelivered(
             spec.name,
             lines=self._lines,
@@ -109,6 +112,7 @@ class Builder:
             clock=around.clock,
             sampler=Sampler(anyio.current_time),
             config_digest=around.config_digest,
+            settles=lambda partition: isinstance(self._source_of(partition), Settles),
             answers=self._answers,
             log=self._log,
         )
@@ -125,14 +129,23 @@ class Builder:
         for stream, route in plan.items():
             self._lines[stream] = _line(route, nodes, slots)
         state_keys = {s.id: s.config.state_key() for s in spec.steps}
+        stateful = {name: step for name, step in steps.items() if isinstance(step, Stateful)}
         self._intake = Intake(
-            spec.name,
             spec.options,
             chain=Chain(self._lines, self._entries(plan), self._undelivered.unread),
-            steps=_powers(spec, steps, state_keys),
+            stateful=stateful,
+            timed=list(_timed(spec, steps, plan)),
             slots=slots.values(),
             ledger=self._ledger,
+        )
+        self._assignment = Assignment(
+            spec.name,
+            spec.options,
+            intake=self._intake,
+            stateful=stateful,
+            state_keys=state_keys,
             store=self._around.store,
+            saving=self._saving,
             log=self._log,
         )
         return Parts(
@@ -143,16 +156,17 @@ class Builder:
             state_keys=state_keys,
             ledger=self._ledger,
             intake=self._intake,
+            assignment=self._assignment,
             undelivered=self._undelivered,
+            saving=self._saving,
         )
 
-    def _running(self) -> Intake:
-        assert self._intake is not None, "a stage called the engine before it was entered"
-        return self._intake
+    def _source_of(self, partition: str) -> Any:
+        owner = self._intake.owners.get(partition)
+        return self._sources.get(owner) if owner else None
 
     def _answers(self, partition: str) -> bool:
-        owner = self._running().owner(partition)
-        source: Any = self._sources.get(owner) if owner else None
+        source = self._source_of(partition)
         return isinstance(source, Settles) and source.answers_rejects
 
     def _source(self, spec: StageSpec) -> Source:
@@ -162,7 +176,7 @@ class Builder:
             self._context(
                 spec,
                 codec=self._codecs.get(spec.id),
-                control=_Control(spec.id, self._running),
+                control=_Control(spec.id, lambda: self._assignment),
             )
         )
         return source
@@ -172,13 +186,15 @@ class Builder:
         sink: Sink = spec.build(self._context(spec, codec=codec))
         extra = [DeadLetterReader()] if self._dead & set(spec.inputs) else []
         policies = [*(self._policies(spec) if spec.policies or not extra else ()), *extra]
-        resolver = self._resolver(spec, policies, sleep=anyio.sleep)
+        resolver = self._resolver(
+            spec, policies, sleep=anyio.sleep, buries_into=SPILL if extra else None
+        )
         return Slot(
             sink,
             limits=spec.batch or sink.batch,
             resolver=resolver,
             ledger=self._ledger,
-            progressed=lambda: self._running().progress.set(),
+            progressed=lambda: self._intake.progress.set(),
             metrics=resolver.metrics,
         )
 
@@ -225,7 +241,7 @@ class Builder:
             fused = decoder_for(codec, stops[0].node.step) if stops and not stops[0].taps else None
             if fused is not None:
                 first = stops[0].node
-                decoder = Node(fused, first.resolver, first.resolver.metrics)
+                decoder = Node(fused, first.resolver, first.resolver.metrics, first.output)
             else:
                 resolver = self._resolver(spec, self._policies(spec), sleep=self._sleep)
                 decoder = Node(Decode(codec), resolver, resolver.metrics)
@@ -260,10 +276,14 @@ def _line(route: Route, nodes: Mapping[str, Node], slots: Mapping[str, Slot]) ->
     )
 
 
-def _powers(spec: PipelineSpec, steps: Mapping[str, Step], state_keys: Mapping[str, str]) -> Steps:
-    outputs = {s.id: s.output or (s.inputs[0] if s.inputs else MAIN) for s in spec.steps}
-    return Steps(
-        {name: step for name, step in steps.items() if isinstance(step, Stateful)},
-        state_keys,
-        {name: (outputs[name], step) for name, step in steps.items() if isinstance(step, Timed)},
-    )
+def _timed(
+    spec: PipelineSpec, steps: Mapping[str, Step], plan: Mapping[str, Route]
+) -> Iterator[TimedStep]:
+    """What a step makes of time goes on behind it where it rewrites its stream."""
+    for stage in spec.steps:
+        step = steps[stage.id]
+        if not isinstance(step, Timed):
+            continue
+        stream = stage.output or (stage.inputs[0] if stage.inputs else MAIN)
+        hops = [hop.step.id for hop in plan[stream].hops] if stream in plan else []
+        yield TimedStep(step, stream, hops.index(stage.id) + 1 if stage.id in hops else 0)

@@ -53,6 +53,8 @@ class Node:
         async def act(part: Batch) -> None:
             part.stream = stream
             results, rejects = await self._process(part)
+            for result in results:
+                _check(result)
             out.extend((self._goes_to(result, part, stream), result) for result in results)
             if rejects:
                 raise Rejected(rejects)
@@ -131,8 +133,8 @@ class Chain:
         if batch.decoded:
             await self.run(stream, batch, epochs)
             return
-        for _, decoded in await decoder.run(batch, stream, epochs):
-            await self.run(stream, decoded, epochs, skip)
+        for goes_to, decoded in await decoder.run(batch, stream, epochs):
+            await self.run(goes_to, decoded, epochs, skip if goes_to == stream else 0)
 
     async def run(self, stream: str, batch: Batch, epochs: Sequence[int], first: int = 0) -> None:
         """A batch on a stream, from the given stop on."""
@@ -153,6 +155,20 @@ class Chain:
         for part in here:
             for slot in line.slots:
                 slot.put(part, epochs)
+
+
+def _check(batch: Batch) -> None:
+    """A result whose lists do not fit each other would shift rows that it is merged with.
+
+    Raises ValueError.
+    """
+    rows = len(batch)
+    spanned = sum(span.rows for span in batch.spans)
+    if not (len(batch.values) == len(batch.timestamps) == spanned == rows):
+        raise ValueError(
+            f"a step returned {len(batch.values)} values and {len(batch.timestamps)} timestamps"
+            f" for {rows} offsets and spans of {spanned} rows"
+        )
 
 
 def decoder_for(codec: Codec, following: Any) -> Step | None:

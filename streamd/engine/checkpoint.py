@@ -27,6 +27,7 @@ class Checkpointer:
         intake: Intake,
         ledger: Ledger,
         store: Store,
+        saving: anyio.Lock,
         metrics: PipelineMetrics,
         log: Logger,
     ) -> None:
@@ -36,6 +37,7 @@ class Checkpointer:
         self._intake = intake
         self._ledger = ledger
         self._store = store
+        self._saving = saving
         self._metrics = metrics
         self._log = log
 
@@ -58,17 +60,16 @@ class Checkpointer:
 
         Raises Retryable if the store does not take it; nothing has changed then.
         """
-        async with self._intake.saving:
+        async with self._saving:
             epochs = self._ledger.completed()
             if epochs:
                 cut = _join(epochs)
                 last = epochs[-1].number
                 await self._save(last, cut)
                 self._ledger.retire(last)
-                self._owe(cut)
+                self._intake.durable(last, cut.positions)
         if not epochs:
-            if self._owing():
-                await self._commit(self._ledger.oldest.number - 1)
+            await self._commit(self._ledger.oldest.number - 1)
             return False
         self._settle(cut, [item for epoch in epochs for item in epoch.settlements])
         await self._commit(last)
@@ -92,18 +93,11 @@ class Checkpointer:
     def _settle(self, cut: Cut, settlements: list[Settlement]) -> None:
         for name, source in self._sources.items():
             if isinstance(source, Settles):
-                own = [s for s in settlements if self._intake.owner(s.partition) == name]
+                own = [s for s in settlements if self._intake.owners.get(s.partition) == name]
                 source.settle(cut.positions.get(name, {}), own)
 
     def _waiting(self) -> bool:
         return any(isinstance(s, Settles) and s.waiting() for s in self._sources.values())
-
-    def _owe(self, cut: Cut) -> None:
-        for source, positions in cut.positions.items():
-            self._intake.owed.setdefault(source, {}).update(positions)
-
-    def _owing(self) -> bool:
-        return any(self._intake.owed.values())
 
     async def _commit(self, epoch: int) -> None:
         """Commit what is durable; a source that cannot now is asked again later."""
@@ -123,8 +117,7 @@ class Checkpointer:
             for partition, position in due.items():
                 if positions.get(partition) == position:
                     del positions[partition]
-        if not self._owing():
-            self._intake.committed(epoch)
+            self._intake.progress.set()
 
 
 def _join(epochs: list[Epoch]) -> Cut:

@@ -68,10 +68,10 @@ def _document(
     }
     if reject.violations:
         document["violations"] = reject.violations
-    if value is not _ABSENT and value is not None and msgspec.to_builtins(value) != parsed:
+    if value is not _ABSENT and value is not None and (seen := _plain(value)) != parsed:
         # The stage saw something else than what arrived: a replay into it needs just that.
-        document["event"] = value
-        document["dlq_id"] += "" if _has_id(parsed) else "-" + _fingerprint(value)
+        document["event"] = seen
+        document["dlq_id"] += "" if _has_id(parsed) else "-" + _fingerprint(seen)
     return document
 
 
@@ -81,7 +81,7 @@ def dead_letter_id(event: Any, timestamp: int, topic: str, number: int, offset: 
     The event's place in its source stands for an id where it has none.
     """
     identity = str(event["id"]) if _has_id(event) else f"{topic}-{number}-{offset}"
-    escaped = quote(identity, safe="")
+    escaped = quote(identity, safe="", errors="backslashreplace")
     if len(escaped) > _MAX_ID:
         digest = hashlib.blake2b(identity.encode(errors="surrogatepass"), digest_size=8)
         escaped = f"{escaped[: _MAX_ID - 17]}-{digest.hexdigest()}"
@@ -89,24 +89,42 @@ def dead_letter_id(event: Any, timestamp: int, topic: str, number: int, offset: 
 
 
 def _has_id(event: Any) -> bool:
-    return isinstance(event, dict) and isinstance(event.get("id"), str | int) and event["id"] != ""
+    found = event.get("id") if isinstance(event, dict) else None
+    return found != "" and (
+        isinstance(found, str) or (isinstance(found, int) and abs(found) < 2**64)
+    )
 
 
 def _original(raw: Any, value: Any) -> tuple[dict[str, Any], Any]:
     """The fields that hold the message as it arrived, and the message parsed."""
     if raw is _ABSENT:
-        parsed = None if value is _ABSENT else msgspec.to_builtins(value)
+        parsed = None if value is _ABSENT else _plain(value)
         return {"original_message": parsed}, parsed
     if raw is None:
         return {"original_message": None}, None
     try:
         parsed = msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        again = msgspec.json.encode(parsed)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError, OverflowError):
         return {"original_message": None, "original_bytes": _base64(raw)}, None
-    if msgspec.json.encode(parsed) == raw:
+    if again == raw:
         return {"original_message": parsed}, parsed
     # Spacing, a key that comes twice, more digits than a float has: only the bytes tell.
     return {"original_message": parsed, "original_bytes": _base64(raw)}, parsed
+
+
+def _plain(value: Any) -> Any:
+    """The event as plain JSON values. What JSON has no form for becomes text: an event is often
+    dead-lettered for just that, and a document must always come about."""
+    try:
+        plain = msgspec.to_builtins(value, enc_hook=repr)
+        msgspec.json.encode(plain)
+    except Exception:
+        try:
+            return ascii(value)
+        except Exception as error:
+            return f"<{type(value).__name__} without a text: {type(error).__name__}>"
+    return plain
 
 
 def _rejects_of(failure: Failure) -> Sequence[Reject]:

@@ -81,7 +81,8 @@ class Resolver:
 
     `bury` routes the rows of a failure into a stream, as dead letters. `forgive` is asked about
     rejected rows first and returns whether the source takes them back (an HTTP client is told).
-    `sleep` waits, and keeps the sources alive where the stage runs on their task.
+    `sleep` waits, and keeps the sources alive where the stage runs on their task. `buries_into`
+    is where dead letters of this stage go whatever its policies name.
     """
 
     pipeline: str
@@ -96,6 +97,7 @@ class Resolver:
     log: Logger
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     keeps_state: bool = False
+    buries_into: str | None = None
     health: Health = field(default_factory=Health)
 
     async def resolve(self, batch: Batch, epochs: Sequence[int], act: Act) -> None:
@@ -122,12 +124,12 @@ class Resolver:
         rows = sorted(row for row in error.rows if 0 <= row < len(work.batch))
         if len(rows) != len(error.rows) or not rows:
             raise Fatal(f"{self.stage} rejected rows that it was not given") from error
-        self.health.well()
         named = Rejected({new: error.rows[row] for new, row in enumerate(rows)})
         refused = _Work(work.batch.take(rows), work.attempt, work.started)
         self.metrics.rejected(named)
         failure = self._failure(refused, named)
         if self.forgive(failure, epochs):
+            self.health.well()
             return []
         return await self._carry_out(self._judge(failure), failure, refused, epochs)
 
@@ -186,12 +188,14 @@ class Resolver:
                     _Work(work.batch.take(first), spent, work.started),
                 ]
             case DeadLetter(stream):
-                await self.bury(stream, failure, epochs)
+                await self.bury(self.buries_into or stream, failure, epochs)
             case Drop(reason):
                 self.log.warning("Dropped", rows=rows, reason=reason, error=str(failure.error))
                 self.dropped(failure, epochs, reason)
             case Stop(reason):
                 raise PipelineStopped(f"{self.stage}: {reason}") from failure.error
+            case _:
+                raise Fatal(f"{self.stage}: a policy answered {verdict!r}, which is no verdict")
         self.health.well()
         return []
 

@@ -1,70 +1,73 @@
 """What the sources of a pipeline share: the chain, the cut between two batches, the budget.
 
-Everything that touches the steps or the open epoch happens under one lock, so that a cut always
+Everything that touches the steps or closes an epoch happens under one lock, so that a cut always
 falls between two batches: positions and state of an epoch belong to the same moment.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import anyio
 
-from streamd.api import Batch, Committed, Fatal, Logger, Misconfigured, Stateful, Timed
+from streamd.api import Batch, Fatal, Stateful, Timed
 from streamd.engine.chain import Chain
 from streamd.engine.ledger import Change, Cut, Ledger
 from streamd.engine.signal import Signal
 from streamd.engine.slot import Slot
-from streamd.engine.store import Positions, Store
+from streamd.engine.store import Positions
 from streamd.settings.model import PipelineOptions
 
 MOST_UNFINISHED = 4
 """Closed epochs that may be incomplete; after that the open one grows."""
 
+_MOST_ROUNDS = 10_000
 
-@dataclass(slots=True)
-class Steps:
-    """The steps with powers, by id: the stream that each writes, and the keys of their state."""
 
-    stateful: Mapping[str, Stateful]
-    state_keys: Mapping[str, str]
-    timed: Mapping[str, tuple[str, Timed]]
+class TimedStep(NamedTuple):
+    """A step that acts when time passes, and where its results go: a stream, from a stop on."""
+
+    step: Timed
+    stream: str
+    first: int
 
 
 class Intake:
-    """Where the sources of one pipeline hand their batches in."""
+    """Where the sources of one pipeline hand their batches in.
+
+    `owed` holds positions that are durable but not committed at their source yet.
+    """
 
     def __init__(
         self,
-        pipeline: str,
         options: PipelineOptions,
         *,
         chain: Chain,
-        steps: Steps,
+        stateful: Mapping[str, Stateful],
+        timed: Collection[TimedStep],
         slots: Collection[Slot],
         ledger: Ledger,
-        store: Store,
-        log: Logger,
     ) -> None:
         self.progress = Signal()
-        self._pipeline = pipeline
+        self.owners: dict[str, str] = {}
+        self.owed: Positions = {}
         self._options = options
         self._chain = chain
-        self._steps = steps
+        self._stateful = stateful
+        self._timed = timed
         self._slots = slots
         self._ledger = ledger
-        self._store = store
-        self._log = log
         self._lock = anyio.Lock()
-        self.saving = anyio.Lock()
-        self.owed: Positions = {}
-        self._owners: dict[str, str] = {}
+        self._known: set[str] = set()
+        self._leaving: set[str] = set()
+        self._gone: set[str] = set()
         self._moved: Positions = {}
-        self._committed = ledger.open.number - 1
+        self._durable = ledger.open.number - 1
         self._progressed_at = 0.0
-        self._ended = False
+        self._urgent = False
         self._active = 0.0
         self._ticked = anyio.current_time()
 
@@ -80,45 +83,71 @@ class Intake:
             or any(slot.full for slot in self._slots)
         )
 
-    def owner(self, partition: str) -> str | None:
-        """The source that reads a partition now."""
-        return self._owners.get(partition)
-
     async def take(self, source: str, batches: list[Batch]) -> None:
         """Run batches through the chain, but for those of partitions that have moved away."""
-        async with self._lock:
+        async with self.between_batches():
             for batch in batches:
-                if len(batch) and all(span.partition in self._owners for span in batch.spans):
+                if len(batch) and self._is_ours(batch):
                     await self._enter(source, batch)
             await self._tick()
-            self._close_if_due()
+            urgent, self._urgent = self._urgent, False
+            self._close_if_due(urgent=urgent)
+
+    @asynccontextmanager
+    async def between_batches(self) -> AsyncIterator[None]:
+        """Hold the chain still. Partitions that were lost meanwhile are let go on both sides."""
+        async with self._lock:
+            self._let_go()
+            try:
+                yield
+            finally:
+                self._let_go()
+
+    def _is_ours(self, batch: Batch) -> bool:
+        partitions = {span.partition for span in batch.spans}
+        if not partitions <= self._known:
+            raise Fatal(
+                f"a source gave events of {partitions - self._known} before it was assigned"
+            )
+        return all(name in self.owners and name not in self._leaving for name in partitions)
 
     async def _enter(self, source: str, batch: Batch) -> None:
-        ledger = self._ledger
-        if ledger.idle:
-            self._progressed_at = anyio.current_time()
-        ledger.read(len(batch), batch.size)
-        await self._chain.enter(source, batch, (ledger.open.number,))
+        self._begins()
+        self._ledger.read(len(batch), batch.size)
+        await self._chain.enter(source, batch, (self._ledger.open.number,))
         moved = self._moved.setdefault(source, {})
         for span in batch.spans:
-            moved[span.partition] = span.stop
+            if span.partition in self.owners:
+                moved[span.partition] = span.stop
 
     async def finish(self) -> None:
         """All sources have come to their end: no step need wait for more."""
-        async with self._lock:
-            self._active = math.inf
-            await self._tick()
+        self._active = math.inf
+        for _ in range(_MOST_ROUNDS):
+            async with self.between_batches():
+                if not await self._tick():
+                    return
+            while self.full:
+                self.flush()
+                await self.progress.wait()
 
-    async def _tick(self) -> None:
+    async def _tick(self) -> bool:
         now = anyio.current_time()
         self._active += now - self._ticked
         self._ticked = now
-        for output, step in self._steps.timed.values():
+        found = False
+        for step, stream, first in self._timed:
             for batch in step.tick(self._active):
                 if len(batch):
+                    found = True
+                    self._begins()
                     self._ledger.open.touched = True
-                    stream = output if batch.stream is None else batch.stream
-                    await self._chain.run(stream, batch, (self._ledger.open.number,))
+                    epochs = (self._ledger.open.number,)
+                    if batch.stream is None:
+                        await self._chain.run(stream, batch, epochs, first)
+                    else:
+                        await self._chain.run(batch.stream, batch, epochs)
+        return found
 
     def skip_time(self) -> None:
         """Back-pressure has held the sources since the last call: no step has been idle for it."""
@@ -126,143 +155,115 @@ class Intake:
 
     # --- the cut -------------------------------------------------------------------------
 
-    async def close(self, *, flush: bool = False) -> int:
-        """Close the open epoch now if anything is in it; the number of the last closed one."""
-        async with self._lock:
+    async def close(self) -> int:
+        """Close the open epoch now if anything is in it, and hurry what is closed.
+
+        Returns the number of the last closed epoch.
+        """
+        async with self.between_batches():
             if self._ledger.open.touched:
                 self._close()
-            if flush:
-                self._flush()
+            self.flush()
             return self._ledger.open.number - 1
 
     async def close_if_due(self, *, urgent: bool = False) -> None:
-        """Close the epoch if its time has come, or at once if somebody waits for an answer."""
-        async with self._lock:
+        """Close the epoch if its time has come, or at once if somebody waits for an answer.
+
+        Does not wait for a batch that is in the chain, which a failing step may keep for long:
+        whoever runs it closes the epoch afterwards.
+        """
+        if self._lock.locked():
+            self._urgent = self._urgent or urgent
+            return
+        async with self.between_batches():
             self._close_if_due(urgent=urgent)
 
     def _close_if_due(self, *, urgent: bool = False) -> None:
         epoch, options = self._ledger.open, self._options
-        if not epoch.touched or self._ledger.unfinished >= MOST_UNFINISHED:
-            return
-        old = anyio.current_time() - epoch.opened >= options.epoch_time
-        if urgent or old or epoch.events >= options.epoch_events or self.full:
-            self._close()
-            if urgent or self.full:
-                self._flush()
+        hurry = urgent or self.full
+        if epoch.touched and self._ledger.unfinished < MOST_UNFINISHED:
+            old = anyio.current_time() - epoch.opened >= options.epoch_time
+            if hurry or old or epoch.events >= options.epoch_events:
+                self._close()
+        if hurry:
+            self.flush()
 
     def _close(self) -> None:
+        self._let_go()
         changes: list[Change] = [
             (step, partition, key, value)
-            for step, stateful in self._steps.stateful.items()
+            for step, stateful in self._stateful.items()
             for partition, key, value in stateful.take_changes()
         ]
         self._ledger.close(Cut(self._moved, changes), anyio.current_time())
         self._moved = {}
         self.progress.set()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Let the sinks write what they have, and all that still comes of closed epochs."""
         for slot in self._slots:
-            slot.flush()
+            slot.flush(self._ledger.open.number - 1)
 
-    def committed(self, epoch: int) -> None:
-        """The checkpoint of an epoch is durable and its source committed."""
-        self._committed = epoch
+    # --- progress ------------------------------------------------------------------------
+
+    def durable(self, epoch: int, positions: Positions) -> None:
+        """The checkpoint of an epoch is stored; its positions are to be committed."""
+        self._durable = epoch
+        for source, moved in positions.items():
+            owed = self.owed.setdefault(source, {})
+            owed.update({p: at for p, at in moved.items() if self.owners.get(p) == source})
         self._progressed_at = anyio.current_time()
         self.progress.set()
 
+    async def until_committed(self, epoch: int, partitions: Collection[str] | None = None) -> None:
+        """Wait until all epochs up to this are durable and committed (for these partitions)."""
+        while self._durable < epoch or self._owes(partitions):
+            await self.progress.wait()
+
+    def _owes(self, partitions: Collection[str] | None) -> bool:
+        if partitions is None:
+            return any(self.owed.values())
+        return any(p in owed for owed in self.owed.values() for p in partitions)
+
     @property
     def stalled_for(self) -> float:
-        """Seconds since an epoch was committed while events are in flight; 0 when idle."""
+        """Seconds since an epoch was done while events are in flight; 0 when idle."""
         return 0.0 if self._ledger.idle else anyio.current_time() - self._progressed_at
 
-    def end(self) -> None:
-        """Nothing writes or commits any more: nobody need wait for it."""
-        self._ended = True
-
-    async def until_committed(self, epoch: int, timeout: float) -> bool:
-        """Whether all epochs up to this are committed within `timeout` seconds."""
-        with anyio.move_on_after(timeout):
-            while self._committed < epoch:
-                await self.progress.wait()
-        return self._committed >= epoch
+    def _begins(self) -> None:
+        if self._ledger.idle:
+            self._progressed_at = anyio.current_time()
 
     # --- partitions ----------------------------------------------------------------------
 
-    async def assigned(
-        self, source: str, partitions: Mapping[str, Committed | None]
-    ) -> dict[str, int | None]:
-        """Take partitions over: see `Control.assigned`."""
-        async with self._lock:
-            self._refuse_twice_owned(source, partitions)
-            checkpoint = await self._store.last(self._pipeline)
-            stored = checkpoint.positions.get(source, {})
-            foreign = {
-                partition
-                for partition, committed in partitions.items()
-                if committed is not None and not committed.tag.startswith(f"{self._store.id}:")
-            }
-            await self._drop_foreign(source, foreign, stored)
-            await self._restore(partitions.keys())
-            self._owners.update(dict.fromkeys(partitions, source))
-            return {
-                partition: stored.get(partition, committed.position if committed else None)
-                for partition, committed in partitions.items()
-            }
+    def own(self, source: str, partitions: Collection[str]) -> None:
+        """The source reads these from now on. Call it between two batches."""
+        self._known.update(partitions)
+        self._leaving.difference_update(partitions)
+        self.owners.update(dict.fromkeys(partitions, source))
 
-    def _refuse_twice_owned(self, source: str, partitions: Collection[str]) -> None:
+    def leave(self, partitions: Collection[str]) -> None:
+        """Take no more of these; what is in flight still counts."""
+        self._leaving.update(partitions)
+
+    def forget(self, partitions: Collection[str]) -> None:
+        """These have moved away: nothing of them is stored or committed any more.
+
+        Does not wait; a step that is at work on them forgets them once its batch is through.
+        """
+        self._ledger.forget(partitions)
+        for positions in (*self._moved.values(), *self.owed.values()):
+            for partition in partitions:
+                positions.pop(partition, None)
         for partition in partitions:
-            owner = self._owners.get(partition, source)
-            if owner != source:
-                raise Fatal(f"the sources {owner} and {source} both read {partition}")
+            self.owners.pop(partition, None)
+        self._gone.update(partitions)
+        if not self._lock.locked():
+            self._let_go()
+        self.progress.set()
 
-    async def _drop_foreign(self, source: str, foreign: set[str], stored: dict[str, int]) -> None:
-        if not foreign:
-            return
-        names = ", ".join(sorted(foreign))
-        if self._steps.stateful and self._options.on_missing_state == "pause":
-            raise Misconfigured(
-                f"{names} was last committed by another daemon, whose state is not here;"
-                ' set on_missing_state = "reset" to start its state anew'
-            )
-        if foreign & stored.keys():
-            self._log.warning("Another daemon has gone on from here; its position wins", of=names)
-        await self._store.drop(self._pipeline, source, foreign)
-        for partition in foreign:
-            stored.pop(partition, None)
-
-    async def _restore(self, partitions: Collection[str]) -> None:
-        for step, stateful in self._steps.stateful.items():
-            key = self._steps.state_keys[step]
-            rows = await self._store.state(self._pipeline, step, key, partitions)
-            stateful.assign(partitions, rows)
-
-    async def revoking(self, partitions: Collection[str]) -> None:
-        """Let partitions go in good order: see `Control.revoking`."""
-        async with self._lock:
-            for partition in partitions:
-                self._owners.pop(partition, None)
-            if self._ledger.open.touched:
-                self._close()
-            self._flush()
-            last = self._ledger.open.number - 1
-        if self._ended:
-            await self.lost(partitions)
-            return
-        if not await self.until_committed(last, self._options.revoke_timeout):
-            self._log.warning(
-                "Partitions move away with events in flight: their next owner repeats them",
-                partitions=sorted(partitions),
-            )
-        await self.lost(partitions)
-
-    async def lost(self, partitions: Collection[str]) -> None:
-        """Partitions have moved away: see `Control.lost`."""
-        async with self._lock, self.saving:
-            self._ledger.forget(partitions)
-            for positions in (*self._moved.values(), *self.owed.values()):
-                for partition in partitions:
-                    positions.pop(partition, None)
-            for stateful in self._steps.stateful.values():
-                stateful.revoke(partitions)
-            for partition in partitions:
-                self._owners.pop(partition, None)
+    def _let_go(self) -> None:
+        if self._gone:
+            for stateful in self._stateful.values():
+                stateful.revoke(self._gone)
+            self._gone = set()

@@ -72,7 +72,7 @@ class Pipeline:
                 if not self._stopping.is_set():
                     await self._flow(parts)
             finally:
-                parts.intake.end()
+                parts.assignment.end()
                 self.state = "stopped"
                 self._metrics.up.set(0)
 
@@ -99,10 +99,11 @@ class Pipeline:
         self.state = "draining"
         if not self._stopping.is_set():
             await parts.intake.finish()
-        for slot in parts.slots.values():
-            slot.drain()
-        last = await parts.intake.close(flush=True)
-        while not await parts.intake.until_committed(last, _DRAIN_REPORT_EVERY):
+        last = await parts.intake.close()
+        while True:
+            with anyio.move_on_after(_DRAIN_REPORT_EVERY):
+                await parts.intake.until_committed(last)
+                return
             working = {name: slot.rows for name, slot in parts.slots.items() if slot.rows}
             self._log.info("Draining", waiting_for=working or "commit")
 
@@ -165,6 +166,7 @@ class Pipeline:
             intake=parts.intake,
             ledger=parts.ledger,
             store=self._around.store,
+            saving=parts.saving,
             metrics=self._metrics,
             log=self._log,
         )

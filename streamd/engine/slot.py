@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import anyio
 
-from streamd.api import Backlog, Batch, BatchLimits, Sink, merge
+from streamd.api import Backlog, Batch, BatchLimits, Rejected, Sink, merge
 from streamd.engine.failure import Resolver
 from streamd.engine.ledger import Ledger
 from streamd.engine.signal import Signal
@@ -55,7 +55,7 @@ class Slot:
         self._capacity = max(2 * limits.rows, _LEAST_CAPACITY)
         self._arrived = Signal()
         self._hurry = False
-        self._draining = False
+        self._hurried = 0
         self._in_use = anyio.Lock()
         self.written = 0
 
@@ -72,21 +72,22 @@ class Slot:
         for epoch in epochs:
             self._ledger.sent(epoch)
         size = batch.size
+        if min(epochs, default=0) <= self._hurried:
+            self._hurry = True
         self._queue.append(Item(batch, epochs, size, anyio.current_time()))
         self._rows += len(batch)
         self._bytes += size
         self._arrived.set()
 
-    def flush(self) -> None:
-        """Write what is there without waiting for more."""
+    def flush(self, upto: int) -> None:
+        """Write what is there without waiting for more, and so all that comes of epochs `upto`.
+
+        A dead letter of an epoch may come long after its events were flushed.
+        """
+        self._hurried = max(self._hurried, upto)
         if self._queue:
             self._hurry = True
             self._arrived.set()
-
-    def drain(self) -> None:
-        """From now on write whatever comes at once: nothing follows it."""
-        self._draining = True
-        self._arrived.set()
 
     async def run(self) -> None:
         """Write until cancelled. Raises what the resolver raises."""
@@ -97,7 +98,7 @@ class Slot:
         while not self._queue:
             await self._arrived.wait()
         deadline = self._queue[0].came + self.limits.time
-        while not (self._draining or self._hurry or self._enough()):
+        while not (self._hurry or self._enough()):
             remaining = deadline - anyio.current_time()
             if remaining <= 0:
                 break
@@ -123,7 +124,7 @@ class Slot:
     async def _deliver(self, items: list[Item]) -> None:
         epochs = sorted({epoch for item in items for epoch in item.epochs})
         batch = merge([item.batch for item in items])
-        for piece in _pieces(batch, self.limits.rows):
+        for piece in _pieces(batch, self.limits):
             await self.resolver.resolve(piece, epochs, self._write)
         self._metrics.latency.observe(anyio.current_time() - items[0].came)
         self._rows -= len(batch)
@@ -136,10 +137,17 @@ class Slot:
     async def _write(self, batch: Batch) -> None:
         async with self._in_use:
             started = anyio.current_time()
-            await self.sink.write(batch)
+            try:
+                await self.sink.write(batch)
+            except Rejected as error:
+                self._wrote(len(batch) - len(error.rows), started)
+                raise
+        self._wrote(len(batch), started)
+
+    def _wrote(self, rows: int, started: float) -> None:
         self._metrics.write_duration.observe(anyio.current_time() - started)
-        self._metrics.events.inc(len(batch))
-        self.written += len(batch)
+        self._metrics.events.inc(rows)
+        self.written += rows
 
     async def backlog(self) -> int | None:
         """How much the sink's store holds, counted between two writes; None if it cannot tell."""
@@ -149,9 +157,17 @@ class Slot:
             return await self.sink.backlog()
 
 
-def _pieces(batch: Batch, rows: int) -> Iterator[Batch]:
-    if len(batch) <= rows:
+def _pieces(batch: Batch, limits: BatchLimits) -> Iterator[Batch]:
+    """The batch in writes of at most so many rows and bytes; a row that is larger goes alone."""
+    if len(batch) <= limits.rows and batch.size <= limits.bytes:
         yield batch
         return
-    for first in range(0, len(batch), rows):
-        yield batch.take(range(first, min(first + rows, len(batch))))
+    raws = batch.raws or [None] * len(batch)
+    first = size = 0
+    for row, raw in enumerate(raws):
+        added = len(raw or b"")
+        if row > first and (row - first == limits.rows or size + added > limits.bytes):
+            yield batch.take(range(first, row))
+            first, size = row, 0
+        size += added
+    yield batch.take(range(first, len(batch)))

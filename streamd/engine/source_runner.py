@@ -47,6 +47,7 @@ class SourceRunner:
         self._log = log
         self._stopping = False
         self._failures = 0
+        self._kept_alive = 0.0
         self.read = 0
 
     def stop(self) -> None:
@@ -108,11 +109,14 @@ class SourceRunner:
             self._intake.skip_time()
             if until_room and (self._stopping or not self._intake.full):
                 return
-            if isinstance(self._source, KeepsAlive):
-                await self._keepalive(self._source)
+            await self._keepalive()
 
-    async def _keepalive(self, source: KeepsAlive) -> None:
+    async def _keepalive(self) -> None:
+        now = anyio.current_time()
+        if not isinstance(self._source, KeepsAlive) or now - self._kept_alive < _KEEPALIVE_EVERY:
+            return
+        self._kept_alive = now
         try:
-            await source.keepalive()
+            await self._source.keepalive()
         except Retryable as error:
             self._log.debug("Keepalive failed", error=str(error))

@@ -26,7 +26,7 @@ class Spill:
 
     def _append(self, documents: Sequence[dict[str, Any]]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lines = b"".join(msgspec.json.encode(doc, enc_hook=str) + b"\n" for doc in documents)
+        lines = b"".join(_encode(doc) + b"\n" for doc in documents)
         with self.path.open("ab") as file:
             if file.tell() and not self._ends_in_newline():
                 file.write(b"\n")  # a crash has torn the last line
@@ -43,3 +43,10 @@ class Spill:
         with self.path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
             return file.read(1) == b"\n"
+
+
+def _encode(document: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(document, enc_hook=repr)
+    except Exception:  # the last resort has to take everything
+        return msgspec.json.encode({"unencodable": ascii(document)})

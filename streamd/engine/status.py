@@ -45,12 +45,15 @@ def status_of(pipeline: Pipeline, restarts: int) -> PipelineStatus:
     parts, now = pipeline.parts, anyio.current_time()
     if parts is None:
         return PipelineStatus(pipeline.state, False, ["it is starting"], restarts)
-    health = {name: r.health for name, r in parts.resolvers.items()}
-    health |= {name: runner.health for name, runner in pipeline.runners.items()}
+    health = {name: runner.health for name, runner in pipeline.runners.items()}
+    for name, resolver in parts.resolvers.items():
+        if resolver.health.reason or name not in health:
+            health[name] = resolver.health
     ill = {name: h.reason for name, h in health.items() if h.reason and now - h.since > _ILL_AFTER}
     problems = [f"{name}: {reason}" for name, reason in ill.items()]
     stalled = parts.intake.stalled_for
-    if stalled > _STALLED_AFTER:
+    patience = max(slot.limits.time for slot in parts.slots.values())
+    if stalled > _STALLED_AFTER + patience:
         problems.append(f"nothing was committed for {stalled:.0f} s with events in flight")
     if pipeline.state != "running":
         problems.append(f"it is {pipeline.state}")

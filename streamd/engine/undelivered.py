@@ -19,8 +19,9 @@ from streamd.telemetry.sampling import Sampler
 class Undelivered:
     """One pipeline's routing of failed rows.
 
-    `lines` is read at the time of a failure, so it may be filled after this is made. `answers`
-    tells whether the source of a partition takes rejected events back itself.
+    `lines` is read at the time of a failure, so it may be filled after this is made. Of a
+    partition, `settles` tells whether its source wants to know each event's outcome, `answers`
+    whether it takes rejected events back itself.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Undelivered:
         clock: Clock,
         sampler: Sampler,
         config_digest: str,
+        settles: Callable[[str], bool],
         answers: Callable[[str], bool],
         log: Logger,
     ) -> None:
@@ -45,6 +47,7 @@ class Undelivered:
         self._clock = clock
         self._sampler = sampler
         self._config_digest = config_digest
+        self._settles = settles
         self._answers = answers
         self._log = log
         self.buried = 0
@@ -128,7 +131,7 @@ class Undelivered:
                 Settlement(*batch.locate(row), outcome, rejects.get(row), ids[row])
                 for row in range(len(batch))
             ]
-            if any(self._answers(span.partition) for span in batch.spans)
+            if any(self._settles(span.partition) for span in batch.spans)
             else (),
         )
 

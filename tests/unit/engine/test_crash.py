@@ -230,10 +230,10 @@ def state_after_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     stateful: list[Any] = []
 
     def broken_close(self: Intake) -> None:
-        stateful[:] = list(self._steps.stateful.items())
-        kept, self._steps.stateful = self._steps.stateful, {}
+        stateful[:] = list(self._stateful.items())
+        kept, self._stateful = self._stateful, {}
         close(self)
-        self._steps.stateful = kept
+        self._stateful = kept
 
     async def broken_save(self: MemoryStore, *args: Any) -> None:
         args[2].changes.extend(

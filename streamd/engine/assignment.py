@@ -1,0 +1,110 @@
+"""Partitions that come and go: which of us owns the next event, and whose state is true."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import anyio
+
+from streamd.api import Committed, Fatal, Logger, Misconfigured, Stateful
+from streamd.engine.intake import Intake
+from streamd.engine.store import Store
+from streamd.settings.model import PipelineOptions
+
+
+class Assignment:
+    """The engine's side of all sources of a pipeline, behind `context.control`.
+
+    `saving` is held while a checkpoint is being stored.
+    """
+
+    def __init__(
+        self,
+        pipeline: str,
+        options: PipelineOptions,
+        *,
+        intake: Intake,
+        stateful: Mapping[str, Stateful],
+        state_keys: Mapping[str, str],
+        store: Store,
+        saving: anyio.Lock,
+        log: Logger,
+    ) -> None:
+        self._pipeline = pipeline
+        self._options = options
+        self._intake = intake
+        self._stateful = stateful
+        self._state_keys = state_keys
+        self._store = store
+        self._saving = saving
+        self._log = log
+        self._ended = False
+
+    def end(self) -> None:
+        """Nothing writes or commits any more: nobody need wait for it."""
+        self._ended = True
+
+    async def assigned(
+        self, source: str, partitions: Mapping[str, Committed | None]
+    ) -> dict[str, int | None]:
+        """Take partitions over: see `Control.assigned`."""
+        # Not while a checkpoint is being stored: it may still hold these partitions as they were.
+        async with self._intake.between_batches(), self._saving:
+            self._refuse_twice_owned(source, partitions)
+            checkpoint = await self._store.last(self._pipeline)
+            stored = checkpoint.positions.get(source, {})
+            foreign = {
+                partition
+                for partition, committed in partitions.items()
+                if committed is not None and not committed.tag.startswith(f"{self._store.id}:")
+            }
+            await self._drop_foreign(source, foreign, stored)
+            for step, stateful in self._stateful.items():
+                rows = await self._store.state(
+                    self._pipeline, step, self._state_keys[step], partitions.keys()
+                )
+                stateful.assign(partitions.keys(), rows)
+            self._intake.own(source, partitions.keys())
+            return {
+                partition: stored.get(partition, committed.position if committed else None)
+                for partition, committed in partitions.items()
+            }
+
+    def _refuse_twice_owned(self, source: str, partitions: Collection[str]) -> None:
+        for partition in partitions:
+            owner = self._intake.owners.get(partition, source)
+            if owner != source:
+                raise Fatal(f"the sources {owner} and {source} both read {partition}")
+
+    async def _drop_foreign(self, source: str, foreign: set[str], stored: dict[str, int]) -> None:
+        if not foreign:
+            return
+        names = ", ".join(sorted(foreign))
+        if self._stateful and self._options.on_missing_state == "pause":
+            raise Misconfigured(
+                f"{names} was last committed by another daemon, whose state is not here;"
+                ' set on_missing_state = "reset" to start its state anew'
+            )
+        if foreign & stored.keys():
+            self._log.warning("Another daemon has gone on from here; its position wins", of=names)
+        await self._store.drop(self._pipeline, source, foreign)
+        for partition in foreign:
+            stored.pop(partition, None)
+
+    async def revoking(self, partitions: Collection[str]) -> None:
+        """Let partitions go in good order: see `Control.revoking`."""
+        self._intake.leave(partitions)
+        if not self._ended:
+            with anyio.move_on_after(self._options.revoke_timeout) as in_time:
+                last = await self._intake.close()
+                await self._intake.until_committed(last, partitions)
+            if in_time.cancelled_caught:
+                self._log.warning(
+                    "Partitions move away with events in flight: their next owner repeats them",
+                    partitions=sorted(partitions),
+                )
+        self._intake.forget(partitions)
+
+    def lost(self, partitions: Collection[str]) -> None:
+        """Partitions have moved away: see `Control.lost`."""
+        self._intake.forget(partitions)
