@@ -15,24 +15,20 @@ from typing import Any
 import anyio
 import structlog
 
+from streamd import exits
 from streamd.api import SystemClock
 from streamd.engine.build import Surroundings
 from streamd.engine.store import SqliteStore
 from streamd.engine.supervisor import ExitRequested, Supervisor
+from streamd.notify import Notifier
 from streamd.settings.loader import load
 from streamd.settings.model import Settings
 from streamd.settings.problems import SettingsError
 from streamd.telemetry import logs
 from streamd.telemetry.metrics import Telemetry
 
-EXIT_OK = 0
-EXIT_FAILED = 1
-EXIT_IN_USE = 75
-"""Another daemon has the state directory (EX_TEMPFAIL of sysexits.h)."""
-EXIT_CONFIG = 78
-"""The configuration is wrong; starting again does not help (EX_CONFIG of sysexits.h)."""
-
 _REPORT_EVERY = 10.0
+_DRAIN_NOTE_EVERY = 5.0
 
 
 def run(config: Path) -> int:
@@ -43,10 +39,12 @@ def run(config: Path) -> int:
         settings = load(config)
     except SettingsError as error:
         print(error, file=sys.stderr)
-        return EXIT_CONFIG
+        return exits.CONFIG
     options = settings.daemon
     logs.configure(level=options.log_level, form=options.log_format)
     log = structlog.get_logger()
+    for problem in settings.catalog.problems:
+        log.warning("Plugin left out", problem=str(problem))
     state_dir = Path(options.state_dir)
     try:
         with _sole_user(state_dir):
@@ -56,7 +54,7 @@ def run(config: Path) -> int:
             )
     except _InUseError as error:
         log.error("Another streamd is running", state_dir=str(error))
-        return EXIT_IN_USE
+        return exits.IN_USE
 
 
 class _InUseError(Exception):
@@ -84,6 +82,7 @@ class Daemon:
         self.supervisors: dict[str, Supervisor] = {}
         self._state_dir = state_dir
         self._log = structlog.get_logger()
+        self._notifier = Notifier()
         self._stopping = False
 
     async def run(self) -> int:
@@ -104,6 +103,7 @@ class Daemon:
                 services.start_soon(self._watch_signals, services.cancel_scope)
                 services.start_soon(self._serve_admin)
                 services.start_soon(self._report)
+                services.start_soon(self._feed_watchdog)
                 try:
                     await self._run_pipelines()
                 except* ExitRequested as group:
@@ -122,7 +122,8 @@ class Daemon:
         hook = self.settings.catalog.hook
 
         def on_state(state: str, reason: str) -> None:
-            self._log.info(f"Pipeline {state}", pipeline=spec.name, **_reason(reason))
+            if state != "failed":  # which the supervisor tells, with what follows from it
+                self._log.info(f"Pipeline {state}", pipeline=spec.name)
             hook.streamd_pipeline_state(pipeline=spec.name, state=state, reason=reason)
 
         return Supervisor(spec, around, on_state)
@@ -135,6 +136,7 @@ class Daemon:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
+        self._notifier.ready(self._summary())
         for line in self.settings.daemon.banner:
             self._log.info(line)
 
@@ -151,6 +153,7 @@ class Daemon:
                 else:
                     self._stopping = True
                     self._log.info("Stopping: draining what is in flight", by=name)
+                    self._notifier.stopping("draining")
                     for supervisor in self.supervisors.values():
                         supervisor.stop()
 
@@ -161,11 +164,33 @@ class Daemon:
 
         await serve(self.settings.daemon.admin, self.telemetry, self.supervisors)
 
+    async def _feed_watchdog(self) -> None:
+        """Sign of life for the service manager, unless a pipeline is stuck and cannot say why.
+
+        A sink that is down is no reason to restart: that would not bring it back.
+        """
+        interval = self._notifier.watchdog_interval or _DRAIN_NOTE_EVERY
+        while True:
+            if not any(supervisor.status().stuck for supervisor in self.supervisors.values()):
+                self._notifier.alive()
+            if self._stopping:
+                self._notifier.extend_timeout(3 * _DRAIN_NOTE_EVERY)
+            await anyio.sleep(min(interval, _DRAIN_NOTE_EVERY))
+
+    def _summary(self) -> str:
+        """One line for `systemctl status`."""
+        parts = []
+        for name, supervisor in self.supervisors.items():
+            status = supervisor.status()
+            parts.append(f"{name}: {status.state}, {status.read} read")
+        return "; ".join(parts)
+
     async def _report(self) -> None:
         """A line now and then that says what each pipeline does, while it does something."""
         seen: dict[str, int] = {}
         while True:
             await anyio.sleep(_REPORT_EVERY)
+            self._notifier.status(self._summary())
             for name, supervisor in self.supervisors.items():
                 status = supervisor.status()
                 if status.read == seen.get(name, 0) and status.ready:
@@ -184,8 +209,4 @@ class Daemon:
 
     def _exit_code(self) -> int:
         failed = any(supervisor.failure for supervisor in self.supervisors.values())
-        return EXIT_FAILED if failed and not self._stopping else EXIT_OK
-
-
-def _reason(reason: str) -> dict[str, str]:
-    return {"reason": reason} if reason else {}
+        return exits.FAILED if failed and not self._stopping else exits.OK

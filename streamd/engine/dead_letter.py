@@ -32,11 +32,13 @@ def documents(failure: Failure, *, now_ms: int, config_digest: str) -> list[dict
     rejects = _rejects_of(failure)
     failed_at = _rfc3339(now_ms)
     decoded = batch.decoded
-    return [
+    docs = [
         _document(failure, batch, row, rejects[row], decoded)
         | {"failed_at": failed_at, "config": config_digest}
         for row in range(len(batch))
     ]
+    _tell_apart(docs)
+    return docs
 
 
 def _document(
@@ -46,6 +48,8 @@ def _document(
     topic, number = split_partition(partition)
     value = batch.values[row] if decoded else _ABSENT
     raw = batch.raws[row] if batch.raws is not None else _ABSENT
+    if raw is None and value is not _ABSENT and value is not None:
+        raw = _ABSENT  # a derived row, merged with others that have raws; no tombstone
     original, parsed = _original(raw, value)
     document: dict[str, Any] = {
         "dlq_id": dead_letter_id(parsed, batch.timestamps[row], topic, number, offset),
@@ -71,7 +75,8 @@ def _document(
     if value is not _ABSENT and value is not None and (seen := _plain(value)) != parsed:
         # The stage saw something else than what arrived: a replay into it needs just that.
         document["event"] = seen
-        document["dlq_id"] += "" if _has_id(parsed) else "-" + _fingerprint(seen)
+        # Several rows may come of one event, and each needs a place of its own.
+        document["dlq_id"] += "-" + _fingerprint(seen)
     return document
 
 
@@ -86,6 +91,15 @@ def dead_letter_id(event: Any, timestamp: int, topic: str, number: int, offset: 
         digest = hashlib.blake2b(identity.encode(errors="surrogatepass"), digest_size=8)
         escaped = f"{escaped[: _MAX_ID - 17]}-{digest.hexdigest()}"
     return f"dlq_{timestamp}_{escaped}"
+
+
+def _tell_apart(docs: list[dict[str, Any]]) -> None:
+    """Different messages of one id and millisecond must not overwrite each other."""
+    seen: set[str] = set()
+    for doc in docs:
+        if doc["dlq_id"] in seen:
+            doc["dlq_id"] += f"-{doc['metadata']['partition']}-{doc['metadata']['offset']}"
+        seen.add(doc["dlq_id"])
 
 
 def _has_id(event: Any) -> bool:

@@ -26,11 +26,12 @@ class StageStatus(Struct):
 
 
 class PipelineStatus(Struct):
-    """One pipeline as it is now."""
+    """One pipeline as it is now. `stuck` means that nothing goes on and no stage says why."""
 
     state: str
     ready: bool
     problems: list[str]
+    stuck: bool = False
     restarts: int = 0
     read: int = 0
     dead_lettered: int = 0
@@ -61,6 +62,7 @@ def status_of(pipeline: Pipeline, restarts: int) -> PipelineStatus:
         state=pipeline.state,
         ready=not problems,
         problems=problems,
+        stuck=stalled > _STALLED_AFTER + patience and not any(ill),
         restarts=restarts,
         read=sum(runner.read for runner in pipeline.runners.values()),
         dead_lettered=parts.undelivered.buried,
