@@ -45,7 +45,7 @@ def status_of(pipeline: Pipeline, restarts: int) -> PipelineStatus:
     """A look at a pipeline that has been built; cheap enough for every scrape."""
     parts, now = pipeline.parts, anyio.current_time()
     if parts is None:
-        return PipelineStatus(pipeline.state, False, ["it is starting"], restarts)
+        return PipelineStatus(pipeline.state, False, ["it is starting"], restarts=restarts)
     health = {name: runner.health for name, runner in pipeline.runners.items()}
     for name, resolver in parts.resolvers.items():
         if resolver.health.reason or name not in health:
@@ -62,7 +62,7 @@ def status_of(pipeline: Pipeline, restarts: int) -> PipelineStatus:
         state=pipeline.state,
         ready=not problems,
         problems=problems,
-        stuck=stalled > _STALLED_AFTER + patience and not any(ill),
+        stuck=stalled > _STALLED_AFTER + patience and not ill,
         restarts=restarts,
         read=sum(runner.read for runner in pipeline.runners.values()),
         dead_lettered=parts.undelivered.buried,
