@@ -216,7 +216,8 @@ def _said(error: BaseException) -> str:
             return "no answer (is it the server's native port?)"
         return f"not reachable: {error.__cause__}"
     kind = "" if isinstance(error, ClickHouseException | OSError) else f"{type(error).__name__}: "
-    return kind + (str(error) or "connection lost")
+    message = getattr(error, "message", None) or str(error)
+    return kind + (message or "connection lost")
 
 
 def _is_being_cancelled() -> bool:

@@ -70,6 +70,11 @@ def describe_table(target: Target) -> str:
     return f"DESCRIBE TABLE {table_name(target)}"
 
 
+def find_database(target: Target) -> str:
+    """Returns a row if the database exists."""
+    return f"SELECT 1 FROM system.databases WHERE name = {quote_text(target.database)}"
+
+
 def find_table(target: Target) -> str:
     """Returns a row if the table exists."""
     database, table = quote_text(target.database), quote_text(target.table)

@@ -98,17 +98,26 @@ class ClickHouseSink:
     async def _look_around(self) -> None:
         server: Server = await self._client.open()
         if self.config.create_table:
-            await self._client.query(ddl.create_database(self.target))
-            statement = ddl.create_table(
-                self.config, self.target, self.mapping, has_datetime64=server.has_datetime64
-            )
-            await self._client.query(statement)
+            await self._create(server)
         self._columns = self._planned(await self._client.query(ddl.describe_table(self.target)))
         self._statement = ddl.insert_into(self.target, [column.name for column in self._columns])
         self._settings = insert_settings(self.config)
         wanted = self.config.deduplicate and not self.config.async_insert
         self._tokens = wanted and server.has_tokens and self._client.encodes
         self._context.log.info("Connected", server=server.text, table=self.target.name)
+
+    async def _create(self, server: Server) -> None:
+        """Only what is missing: a user may have no right to create what is there."""
+        query, target = self._client.query, self.target
+        if await query(ddl.find_table(target)):
+            return
+        if not await query(ddl.find_database(target)):
+            await query(ddl.create_database(target))
+        await query(
+            ddl.create_table(
+                self.config, target, self.mapping, has_datetime64=server.has_datetime64
+            )
+        )
 
     def _planned(self, described: Any) -> tuple[Column, ...]:
         explicit = bool(self.config.columns)

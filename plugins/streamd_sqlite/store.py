@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -65,6 +66,7 @@ class Store:
             except BaseException:
                 self._db.close()
                 raise
+            self._file = os.stat(config.path).st_ino
         self._insert = sql.insert_into(config, [column.name for column in self.columns])
 
     def close(self) -> None:
@@ -166,6 +168,15 @@ class Store:
                 refused[row] = f"table {self._config.table}: {error}"
         return refused
 
+    def _check_file(self) -> None:
+        """SQLite would go on writing into a file that somebody has deleted, and say nothing."""
+        try:
+            there = os.stat(self._config.path).st_ino == self._file
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise Retryable(f"{self._config.path} was deleted or replaced; it is opened again")
+
     def _is_hole(self, partition: str, offset: int, digest: bytes) -> bool:
         hole = (self._sink, partition, offset, digest)
         return self._db.execute(sql.FIND_HOLE, hole).fetchone() is not None
@@ -187,6 +198,7 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         with _translated(self._config.path):
+            self._check_file()
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield

@@ -23,3 +23,8 @@ def ids_in(server: ClickHouseServer, database: str = "wotr", table: str = TABLE)
     """The ids in a table, sorted."""
     rows = server.query(f"SELECT id FROM {database}.{table} ORDER BY id")
     return [row["id"] for row in rows]
+
+
+def use(sink: ClickHouseSink, plain: bool) -> None:
+    """Insert through the client library's own encoder."""
+    sink._client._native = not plain

@@ -15,6 +15,7 @@ from streamd.testing.batches import batch_of, sample_event
 from streamd.testing.contracts.sink import SinkContract, SinkSubject
 from streamd_columns import ColumnDef
 from streamd_sqlite.sink import SqliteSink
+from streamd_sqlite.store import Store
 from tests.plugins.streamd_sqlite.helpers import query, sink_on
 
 
@@ -182,6 +183,35 @@ async def test_a_full_disk_is_retried(path: Path) -> None:
         with pytest.raises(Retryable, match="full"):
             await sink.write(batch_of([sample_event(2, "x" * 100_000)]))
         await sink.write(batch_of([sample_event(2, "x" * 100_000)]))
+    assert query(path, "SELECT count(*) FROM events") == [(2,)]
+
+
+async def test_a_file_that_is_deleted_is_made_again(path: Path) -> None:
+    async with sink_on(path) as sink:
+        await sink.write(batch_of([sample_event(1)]))
+        for name in ("events.db", "events.db-wal", "events.db-shm"):
+            (path.parent / name).unlink(missing_ok=True)
+        with pytest.raises(Retryable, match="deleted or replaced"):
+            await sink.write(batch_of([sample_event(2)]))
+        await sink.write(batch_of([sample_event(2)]))
+    assert query(path, "SELECT id FROM events") == [("evt_2",)]
+
+
+async def test_a_failed_commit_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows and positions are in one transaction: both are there, or neither is."""
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    batch = batch_of([sample_event(1), sample_event(2)])
+    async with sink_on(path, once="position") as sink:
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "_note_holes", fail)
+            with pytest.raises(Misconfigured, match="disk I/O"):
+                await sink.write(batch)
+        assert query(path, "SELECT count(*) FROM events") == [(0,)]
+        assert query(path, "SELECT count(*) FROM streamd_positions") == [(0,)]
+        await sink.write(batch)
     assert query(path, "SELECT count(*) FROM events") == [(2,)]
 
 
