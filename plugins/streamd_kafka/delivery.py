@@ -66,10 +66,7 @@ class Delivery:
         """Raises Retryable or Misconfigured."""
         if self._producer is not None:
             return self._producer
-        try:
-            producer = AIOKafkaProducer(**producer_options(self._config))
-        except OSError as error:
-            raise classify(error, "cannot read the certificates") from error
+        producer = AIOKafkaProducer(**producer_options(self._config))
         try:
             async with asyncio.timeout(self._config.request_timeout):
                 await producer.start()
@@ -227,7 +224,7 @@ class Delivery:
 
 
 def producer_options(config: SinkConfig) -> dict[str, Any]:
-    """Arguments of the producer. Raises OSError if a certificate cannot be read."""
+    """Arguments of the producer. Raises Misconfigured if a certificate cannot be read."""
     return client_options(config) | {
         "acks": config.acks,
         "enable_idempotence": config.enable_idempotence,

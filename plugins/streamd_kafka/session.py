@@ -38,7 +38,8 @@ from streamd_kafka.problems import classify, explain
 from streamd_kafka.settings import SourceConfig, client_options, milliseconds, parse_start
 
 _STOP_WITHIN = 10.0
-_HAND_OVER_WITHIN = 10.0
+_ANSWER_WITHIN = 10.0
+"""Seconds for a question that the client would otherwise ask for ever."""
 
 
 class Session:
@@ -124,8 +125,7 @@ class Session:
         if not offsets:
             return
         try:
-            # The client would try for ever.
-            async with asyncio.timeout(self._config.request_timeout):
+            async with asyncio.timeout(_ANSWER_WITHIN):
                 await commit_offsets(self._consumer, offsets)
         except CommitFailedError as error:
             await self._membership.refused(error)
@@ -146,7 +146,7 @@ class Session:
         membership, consumer = self._membership, self._consumer
         generation, pending = membership.generation, set(membership.pending)
         try:
-            async with asyncio.timeout(_HAND_OVER_WITHIN):
+            async with asyncio.timeout(_ANSWER_WITHIN):
                 committed = await committed_offsets(consumer, pending)
                 new = [partition for partition, known in committed.items() if known is None]
                 starts = await start_offsets(consumer, self._start, new)
@@ -156,7 +156,7 @@ class Session:
 
     async def _recover(self, error: OffsetOutOfRangeError) -> None:
         try:
-            async with asyncio.timeout(_HAND_OVER_WITHIN):
+            async with asyncio.timeout(_ANSWER_WITHIN):
                 await self._lost.recover(self._consumer, error.args[0])
         except (KafkaError, TimeoutError) as cause:
             raise classify(cause, "cannot learn the log's oldest offset") from cause
@@ -193,7 +193,7 @@ class Session:
 
 
 def consumer_options(config: SourceConfig) -> dict[str, Any]:
-    """Arguments of the consumer. Raises OSError if a certificate cannot be read."""
+    """Arguments of the consumer. Raises Misconfigured if a certificate cannot be read."""
     options = client_options(config)
     # A broker answers a join only when every member has come, so this has to be the longest wait.
     joining = milliseconds(config.rebalance_timeout) + 10_000

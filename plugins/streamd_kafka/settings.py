@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import ssl
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from streamd.api import ConfigError, Duration, Secret, Size, StageConfig, doc
+from streamd.api import ConfigError, Duration, Misconfigured, Secret, Size, StageConfig, doc
 
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
@@ -230,7 +231,7 @@ def milliseconds(duration: float) -> int:
 def client_options(config: ConnectionConfig) -> dict[str, Any]:
     """Arguments that every client class of aiokafka takes.
 
-    Raises OSError (ssl.SSLError is one) if a certificate cannot be read.
+    Raises Misconfigured if a certificate cannot be read.
     """
     options: dict[str, Any] = {
         "bootstrap_servers": config.bootstrap(),
@@ -240,16 +241,21 @@ def client_options(config: ConnectionConfig) -> dict[str, Any]:
         "metadata_max_age_ms": milliseconds(config.metadata_max_age),
     }
     if "SSL" in config.security_protocol:
-        from aiokafka.helpers import create_ssl_context
-
-        options["ssl_context"] = create_ssl_context(
-            cafile=config.tls_ca or None,
-            certfile=config.tls_cert or None,
-            keyfile=config.tls_key or None,
-            password=str(config.tls_key_password) or None,
-        )
+        options["ssl_context"] = _tls(config)
     if config.security_protocol.startswith("SASL"):
         options["sasl_mechanism"] = config.sasl_mechanism
         options["sasl_plain_username"] = config.sasl_username
         options["sasl_plain_password"] = str(config.sasl_password)
     return options
+
+
+def _tls(config: ConnectionConfig) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=config.tls_ca or None)
+        if config.tls_cert:
+            password = str(config.tls_key_password)
+            context.load_cert_chain(config.tls_cert, config.tls_key or None, password)
+    except OSError as error:  # ssl.SSLError is one; neither names the file
+        files = ", ".join(filter(None, [config.tls_ca, config.tls_cert, config.tls_key]))
+        raise Misconfigured(f"cannot use {files}: {error}") from error
+    return context
