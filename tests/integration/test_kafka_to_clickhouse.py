@@ -79,6 +79,37 @@ async def test_one_poison_event_lands_alone_in_the_dead_letters(
     assert document["topic"] == topic
 
 
+async def test_a_row_that_only_the_server_refuses_is_found_by_bisection(
+    tmp_path: Path,
+    kafka: KafkaServer,
+    clickhouse: ClickHouseServer,
+    kafka_topic: TopicFactory,
+    clickhouse_database: str,
+) -> None:
+    clickhouse.query(
+        f"CREATE TABLE {clickhouse_database}.ingested_data (id String, timestamp String,"
+        " payload String, event_type String, source String, validation_status String,"
+        " number UInt32 MATERIALIZED toUInt32(source)) ENGINE = MergeTree() ORDER BY id"
+    )
+    events = [event(n, source="1" if n != 6543 else "not a number") for n in range(10_000)]
+    topic = await kafka_topic(partitions=1)
+    await produce(kafka, topic, events, partitions=1)
+    streamd = daemon(tmp_path / "d", kafka, clickhouse, topic, clickhouse_database)
+    with streamd:
+        await until(lambda: streamd.metric("dlq_messages_total") >= 1, 60, "a dead letter")
+        await until(
+            lambda: streamd.status()["events"]["in_flight_events"] == 0, 30, "all of it committed"
+        )
+        streamd.stop()
+        files = list((tmp_path / "d" / "var" / "dead_letters").rglob("*.json"))
+        documents = [msgspec.json.decode(path.read_bytes()) for path in files]
+    assert stored(clickhouse, clickhouse_database) == (9_999, 9_999)
+    (document,) = documents
+    assert document["original_message"]["id"] == "evt_0006543"
+    assert document["stage"] == "clickhouse"
+    assert document["retry_count"] == 0
+
+
 async def test_a_clickhouse_that_is_away_holds_the_source_back_and_loses_nothing(
     tmp_path: Path,
     kafka: KafkaServer,
