@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from glob import glob, has_magic
 
 import anyio
@@ -35,7 +34,7 @@ class Files:
         *,
         follow: bool,
         interval: float,
-        make_tail: partial[Tail],
+        make_tail: Callable[[str], Tail],
         control: Control,
         cut: Counter,
     ) -> None:

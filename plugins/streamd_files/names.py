@@ -70,6 +70,12 @@ class Template:
                 break
         return shared
 
+    @property
+    def suffix(self) -> str:
+        """The end that all names share, where it is plain text."""
+        last = self.parts[-1] if self.parts else Part("")
+        return "" if _varies(last) else last.text
+
     def columns(self, batch: Batch) -> list[tuple[str, ...]]:
         """For each row its own parts of the name. Rows that agree in them may share one."""
         if not self._own:

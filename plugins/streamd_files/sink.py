@@ -137,7 +137,7 @@ class FileSink:
         for folder, _, names in os.walk(_folder_of(prefix)):
             for name in names:
                 path = os.path.join(folder, name)
-                if path.startswith(start) and not name.endswith((".part", ".torn")):
+                if path.startswith(start) and path.endswith(self._template.suffix):
                     yield Path(path)
 
 

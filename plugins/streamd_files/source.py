@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Annotated, Literal, Self
 
 from anyio import to_thread
 
 from streamd.api import Batch, ConfigError, Duration, Size, StageConfig, StageContext, doc
 from streamd_files.files import Files
+from streamd_files.lineage import Lineage
 from streamd_files.readers import Reader
 from streamd_files.stdin import Stdin
 from streamd_files.tail import Tail
@@ -74,14 +74,17 @@ class FileSource:
             return Stdin(
                 max_line=config.max_line, control=context.control, clock=context.clock, cut=cut
             )
-        make_tail = partial(
-            Tail,
-            follow=config.follow,
-            from_end=config.start == "end",
-            max_line=config.max_line,
-            memory=context.state_dir / "files",
-            replaced=self._replaced,
-        )
+        memory = context.state_dir / "files"
+
+        def make_tail(path: str) -> Tail:
+            return Tail(
+                Lineage(path, memory),
+                follow=config.follow,
+                from_end=config.start == "end",
+                max_line=config.max_line,
+                replaced=self._replaced,
+            )
+
         return Files(
             config.path,
             follow=config.follow,

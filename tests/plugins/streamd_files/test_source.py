@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from streamd.api import Batch, ConfigError, Control, Misconfigured, Retryable, Source
 from streamd.testing import FakeControl, RecordedMetrics, sample_event, stage_context
@@ -17,6 +21,8 @@ from streamd.testing.contracts import SourceContract, SourceSubject
 from streamd.testing.contracts.source import drain, positions_after, raws_of
 from streamd_files import FileSource
 from streamd_files.tail import Tail
+
+FUTURE = int(time.time()) + 3600
 
 
 def file_source(
@@ -118,6 +124,11 @@ class Follower:
 
     def rotate(self, to: str = "app.jsonl.1") -> None:
         self.path.rename(self.folder / to)
+
+    def date(self, seconds: int) -> None:
+        """Say that the file was written so long after a moment that lies an hour ahead."""
+        moment = FUTURE + seconds
+        os.utime(self.path, (moment, moment))
 
     def truncate(self, *lines: str) -> None:
         with self.path.open("r+b") as file:
@@ -265,6 +276,21 @@ async def test_a_crash_after_a_rotation_loses_nothing(follower: Follower) -> Non
     assert await follower.nothing_more()
 
 
+async def test_what_is_not_stored_is_not_forgotten_with_what_is(follower: Follower) -> None:
+    follower.write("0")
+    await follower.start()
+    first = await drain(follower.source, 1)
+    for number in (1, 2):
+        follower.date(number)
+        follower.rotate(f"app.jsonl.{number}")
+        follower.write(str(number))
+        assert await follower.read(1, commit=False) == [str(number)]
+    await follower.commit(first)
+    assert await follower.nothing_more()
+    await follower.start()
+    assert await follower.read(2) == ["1", "2"]
+
+
 async def test_stored_rotated_files_are_forgotten(follower: Follower) -> None:
     follower.write("0")
     await follower.start()
@@ -277,6 +303,102 @@ async def test_stored_rotated_files_are_forgotten(follower: Follower) -> None:
     (memory,) = (follower.folder / "state" / "files").iterdir()
     known = msgspec.json.decode(memory.read_bytes())
     assert [incarnation["number"] for incarnation in known] == [4]
+
+
+async def test_files_that_came_and_went_while_away_are_read_in_order(follower: Follower) -> None:
+    follower.write("1")
+    await follower.start()
+    assert await follower.read(1) == ["1"]
+    await follower.stop()
+    for number in range(2, 6):
+        follower.rotate(f"app.jsonl.{number}")
+        follower.write(str(number))
+        follower.date(10 * number)
+    for name in ("app.jsonl.gz", "app.jsonl.bak", "app.jsonl-old", "other.jsonl.1"):
+        (follower.folder / name).write_text("not ours\n")
+    await follower.start()
+    assert await follower.read(4) == ["2", "3", "4", "5"]
+    await follower.start()
+    assert await follower.nothing_more()
+
+
+async def test_what_was_rotated_before_the_first_start_is_left_alone(follower: Follower) -> None:
+    (follower.folder / "app.jsonl.1").write_text("old\n")
+    follower.write("1")
+    await follower.start()
+    assert await follower.read(1) == ["1"]
+    assert await follower.nothing_more()
+
+
+async def test_a_number_is_never_given_twice(follower: Follower) -> None:
+    follower.write("first")
+    await follower.start()
+    assert await follower.read(1) == ["first"]
+    follower.path.unlink()
+    assert await follower.nothing_more()
+    assert await follower.nothing_more()
+    await follower.stop()
+    follower.write("second, longer than the first")
+    await follower.start()
+    assert await follower.read(1) == ["second, longer than the first"]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_the_rest_of_a_truncated_file_is_read_from_its_copy(
+    follower: Follower, restart: bool
+) -> None:
+    follower.write("1", "2")
+    await follower.start()
+    assert await follower.read(2) == ["1", "2"]
+    follower.write("3")
+    (follower.folder / "app.jsonl.1").write_bytes(follower.path.read_bytes())
+    follower.truncate("4")
+    if restart:
+        await follower.start()
+    assert await follower.read(2) == ["3", "4"]
+    assert await follower.nothing_more()
+    await follower.start()
+    assert await follower.nothing_more()
+
+
+STEPS = st.sampled_from(["write", "write", "rotate", "read", "store", "restart"])
+
+
+@given(st.lists(STEPS, max_size=40), st.booleans())
+@settings(max_examples=60, deadline=None)
+async def test_whatever_happens_every_line_is_stored(steps: list[str], same_time: bool) -> None:
+    with TemporaryDirectory() as folder:
+        follower = Follower(Path(folder))
+        written, stored, unstored = ["0"], set[str](), list[Batch]()
+        follower.write("0")
+        await follower.start()
+        unstored += await follower.source.poll(3, 0.0)
+        for number, step in enumerate([*steps, "restart"], start=1):
+            match step:
+                case "write":
+                    follower.write(str(number))
+                    written.append(str(number))
+                case "rotate" if follower.path.exists():
+                    follower.date(1 if same_time else number)
+                    follower.rotate(f"app.jsonl.{number}")
+                case "read":
+                    unstored += await follower.source.poll(3, 0.0)
+                case "store":
+                    await follower.commit(unstored)
+                    stored |= {raw.decode() for raw in raws_of(unstored)}
+                    unstored.clear()
+                case "restart":
+                    await follower.start()
+                    unstored.clear()
+        follower.write("end")
+        written.append("end")
+        for _ in range(3 * len(written) + 10):
+            batches = await follower.source.poll(10, 0.0)
+            await follower.commit(batches)
+            stored |= {raw.decode() for raw in raws_of(batches)}
+        assert stored == set(written)
+        assert await follower.source.poll(10, 0.0) == []
+        await follower.stop()
 
 
 @pytest.mark.parametrize("restart", [False, True])
