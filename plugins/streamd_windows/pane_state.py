@@ -1,0 +1,62 @@
+"""What one partition holds of tumbling and sliding windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from streamd_windows.aggregates import Aggregate, Count
+from streamd_windows.cells import Group
+from streamd_windows.slices import SubKey
+
+# "p": the aggregates of a pane, by its start. "e": what has been emitted of a window, by its end:
+# how many rows of a key, and how many events they had seen.
+Kind = Literal["p", "e"]
+Name = tuple[Kind, int]
+
+_EMITTED: Sequence[Aggregate] = (Count(), Count())
+
+
+class PaneBody:
+    """Groups of cells by name; a group that is dropped leaves nothing."""
+
+    __slots__ = ("_aggregates", "_gone", "_partition", "_touched", "groups")
+
+    def __init__(self, aggregates: Sequence[Aggregate], partition: str) -> None:
+        self.groups: dict[Name, Group] = {}
+        self._aggregates = {"p": aggregates, "e": _EMITTED}
+        self._partition = partition
+        self._touched: set[Name] = set()
+        self._gone: list[SubKey] = []
+
+    def touch(self, kind: Kind, at: int) -> Group:
+        """A group to add to, made if need be."""
+        name: Name = (kind, at)
+        self._touched.add(name)
+        group = self.groups.get(name)
+        if group is None:
+            group = self.groups[name] = Group(self._aggregates[kind])
+        return group
+
+    def drop(self, name: Name) -> None:
+        """Forget a group."""
+        group = self.groups.pop(name)
+        self._touched.discard(name)
+        self._gone += [(*name, number) for number, _ in group.drop()]
+
+    def changes(self) -> Iterator[tuple[SubKey, bytes | None]]:
+        for sub in self._gone:
+            yield sub, None
+        for kind, at in sorted(self._touched):
+            for number, data in self.groups[kind, at].take(self._aggregates[kind]):
+                yield (kind, at, number), data
+        self._gone = []
+        self._touched.clear()
+
+    def restore(self, rows: list[tuple[SubKey, bytes]]) -> None:
+        pieces: dict[Name, list[tuple[int, bytes]]] = {}
+        for (kind, at, number), data in rows:
+            pieces.setdefault((kind, at), []).append((number, data))
+        for name in sorted(pieces):
+            group = self.groups[name] = Group(self._aggregates[name[0]])
+            group.restore(self._aggregates[name[0]], pieces[name], self._partition)

@@ -1,0 +1,94 @@
+"""One tumbling or sliding window as a whole: its panes, over all partitions, read live."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from streamd_windows.aggregates import Aggregate, Cells
+from streamd_windows.cells import Group
+from streamd_windows.keys import Key
+from streamd_windows.layout import Layout
+from streamd_windows.slices import Slice, Slices
+
+
+class WindowView:
+    """The window with this end. Nothing is copied: it shows the cells as they are when asked."""
+
+    __slots__ = ("_emitted", "_groups", "end")
+
+    def __init__(self, slices: Slices, layout: Layout, end: int) -> None:
+        self.end = end
+        self._groups: list[tuple[Slice, list[Group]]] = []
+        self._emitted: list[Group] = []
+        # By name: which partition a result belongs to must be the same in every run.
+        for name in sorted(slices):
+            held = slices[name].body.groups
+            groups = [held["p", pane] for pane in layout.panes(end) if ("p", pane) in held]
+            if groups:
+                self._groups.append((slices[name], groups))
+            if (emitted := held.get(("e", end))) is not None:
+                self._emitted.append(emitted)
+
+    def owned(self) -> Iterator[tuple[Slice, list[Key]]]:
+        """All keys, by the partition that their results belong to: the first that has the key.
+
+        In the order in which the keys came, pane by pane. That too is the same in every run.
+        """
+        if len(self._groups) == 1:
+            slice_, groups = self._groups[0]
+            yield slice_, list(_union(groups))
+            return
+        seen: set[Key] = set()
+        for slice_, groups in self._groups:
+            mine = [key for key in _union(groups) if key not in seen]
+            seen.update(mine)
+            yield slice_, mine
+
+    def owned_of(self, keys: Iterable[Key]) -> Iterator[tuple[Slice, list[Key]]]:
+        """The same for some keys; those that the window does not have are left out."""
+        left = dict.fromkeys(keys)
+        for slice_, groups in self._groups:
+            mine = [key for key in left if any(group.value(0, key) for group in groups)]
+            for key in mine:
+                del left[key]
+            yield slice_, mine
+
+    def columns(self, aggregates: Sequence[Aggregate], keys: Sequence[Key]) -> list[Cells]:
+        """The cells of some keys, merged over panes and partitions; to be read only."""
+        columns = []
+        for number, aggregate in enumerate(aggregates):
+            parts = [p for _, gs in self._groups for g in gs for p in g.parts(number)]
+            if len(parts) == 1:
+                columns.append(parts[0])
+                continue
+            picked = [{key: part[key] for key in keys if key in part} for part in parts]
+            columns.append(aggregate.combine(picked) if picked else {})
+        return columns
+
+    def count(self, key: Key) -> int:
+        """Events of a key."""
+        return sum(group.value(0, key) for _, groups in self._groups for group in groups)
+
+    def emitted(self, key: Key) -> tuple[int, int]:
+        """How many rows of a key have been emitted, and how many events they had seen."""
+        emitted = self._emitted
+        return sum(g.value(0, key) for g in emitted), sum(g.value(1, key) for g in emitted)
+
+    def unseen(self, key: Key) -> int:
+        """Events of a key that no row has shown."""
+        return self.count(key) - self.emitted(key)[1]
+
+    def record(self, group: Group) -> None:
+        """Let `emitted` see a group that has been made since."""
+        if not any(group is held for held in self._emitted):
+            self._emitted.append(group)
+
+
+def _union(groups: Sequence[Group]) -> Iterable[Key]:
+    parts = [part for group in groups for part in group.parts(0)]
+    if len(parts) == 1:
+        return parts[0]
+    union: dict[Key, None] = {}
+    for part in parts:
+        union.update(dict.fromkeys(part))
+    return union

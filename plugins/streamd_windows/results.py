@@ -1,0 +1,107 @@
+"""Result rows, and batches of them that the engine takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+from typing import Any, Literal
+
+from streamd.api import Batch, Span
+from streamd_windows.keys import Key, key_dict
+from streamd_windows.packing import pack_key, packed_key
+from streamd_windows.rows import Chunk
+from streamd_windows.times import to_text
+
+TimeFormat = Literal["ms", "rfc3339"]
+Panes = Literal["replace", "keep"]
+
+
+class ResultRows:
+    """Makes the rows of one stage.
+
+    The id of a row is a hash of pipeline, stage, window and key, and of the pane too with
+    `panes = "keep"`: the same in every run, so that a sink overwrites what a replay sends again.
+    """
+
+    def __init__(
+        self,
+        pipeline: str,
+        stage: str,
+        names: Sequence[str],
+        *,
+        time_format: TimeFormat = "ms",
+        panes: Panes = "replace",
+    ) -> None:
+        self.stage = stage
+        self.names = names
+        self.keep_panes = panes == "keep"
+        self._seed = packed_key((pipeline, stage))
+        self._one_name = names[0] if len(names) == 1 else None
+        self.show: Callable[[int], Any] = to_text if time_format == "rfc3339" else int
+
+    def identity(self, *parts: Any) -> str:
+        """A deterministic id: 32 hexadecimal digits."""
+        return blake2b(self._seed + pack_key(parts), digest_size=16).hexdigest()
+
+    def rows(
+        self,
+        span: tuple[int, int],
+        keys: Sequence[Key],
+        panes: Sequence[int],
+        columns: tuple[Sequence[str], Sequence[tuple[Any, ...]]],
+        watermark: int | None,
+    ) -> list[dict[str, Any]]:
+        """One row per key of a window `span` (start, end); `columns` are names and values."""
+        start, end = self.show(span[0]), self.show(span[1])
+        mark = None if watermark is None else self.show(watermark)
+        base = blake2b(self._seed + pack_key(span), digest_size=16)
+        stage, key_names, one, keep = self.stage, self.names, self._one_name, self.keep_panes
+        names, results = columns
+        rows = []
+        for key, pane, values in zip(keys, panes, results, strict=True):
+            digest = base.copy()
+            digest.update(packed_key((key, pane)) if keep else packed_key(key))
+            shown = {one: key} if one and type(key) is str else key_dict(key_names, key)
+            row = {
+                "window": stage,
+                "id": digest.hexdigest(),
+                "start": start,
+                "end": end,
+                "key": shown,
+                "pane": pane,
+                "watermark": mark,
+            }
+            row.update(zip(names, values, strict=True))
+            rows.append(row)
+        return rows
+
+    def row(
+        self,
+        span: tuple[int, int],
+        key: Key,
+        pane: int,
+        columns: tuple[Sequence[str], tuple[Any, ...]],
+        watermark: int | None,
+    ) -> dict[str, Any]:
+        """One row, for windows that are each their own."""
+        names, values = columns
+        return self.rows(span, (key,), (pane,), (names, (values,)), watermark)[0]
+
+
+def batches(stage: str, chunks: Iterable[Chunk]) -> list[Batch]:
+    """One batch per partition, with offsets that go on where its last batch ended."""
+    by_slice: dict[str, list[Chunk]] = {}
+    for chunk in chunks:
+        by_slice.setdefault(chunk.slice.name, []).append(chunk)
+    return [_batch(stage, parts) for parts in by_slice.values()]
+
+
+def _batch(stage: str, parts: list[Chunk]) -> Batch:
+    slice_ = parts[0].slice
+    values = [value for part in parts for value in part.values]
+    times = [time for part in parts for time in part.times]
+    first = slice_.sequence
+    slice_.sequence = stop = first + len(values)
+    slice_.changed = True
+    span = Span(f"{stage}:{slice_.name}", first, stop, len(values))
+    return Batch(values, offsets=range(first, stop), timestamps=times, spans=[span])

@@ -1,0 +1,165 @@
+"""What one partition holds of sessions.
+
+Sessions grow and merge, so they are written as they are, not as what has been added. A checkpoint
+writes one piece: the sessions that have changed and the numbers of those that are over. When the
+pieces hold much more than what is alive, all that is alive is written as one piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from streamd_windows.aggregates import Aggregate, Cells
+from streamd_windows.keys import Key
+from streamd_windows.packing import key_of, pack, unpack
+from streamd_windows.slices import SubKey
+
+_SLACK = 64
+
+
+class Session(Struct, gc=False):
+    """A run of events of one key, as far as one partition has it. Times are in ms.
+
+    `rows` counts the results that have shown it, `seen` the events that they had counted; `fired`
+    tells that it has been emitted as complete and only waits for late events. `stored`: a piece
+    holds it.
+    """
+
+    key: Key
+    start: int
+    last: int
+    number: int
+    rows: int = 0
+    seen: int = 0
+    fired: bool = False
+    stored: bool = False
+
+
+class SessionBody:
+    """Sessions by key, and their cells by session number."""
+
+    __slots__ = (
+        "_aggregates",
+        "_first",
+        "_gone",
+        "_next",
+        "_stored",
+        "cells",
+        "changed",
+        "held",
+        "live",
+        "next_number",
+        "partition",
+    )
+
+    def __init__(self, aggregates: Sequence[Aggregate], partition: str) -> None:
+        self.partition = partition
+        # Most keys have one session; a list costs more than the session itself.
+        self.held: dict[Key, Session | list[Session]] = {}
+        self.cells: list[Cells] = [aggregate.cells() for aggregate in aggregates]
+        self.changed: dict[int, Session] = {}
+        self.live = 0
+        self.next_number = 0
+        self._aggregates = aggregates
+        self._gone: list[int] = []
+        self._first = 0
+        self._next = 0
+        self._stored = 0
+
+    def of(self, key: Key) -> list[Session]:
+        """The sessions of a key."""
+        held = self.held.get(key)
+        if held is None:
+            return []
+        return [held] if isinstance(held, Session) else held
+
+    def open(self, key: Key, time: int) -> Session:
+        """A new session of one event."""
+        session = Session(key, time, time, self.next_number)
+        self.next_number += 1
+        self.live += 1
+        others = self.of(key)
+        self.held[key] = [*others, session] if others else session
+        return session
+
+    def close(self, session: Session) -> list[Any]:
+        """Forget a session; returns its cells."""
+        left = [other for other in self.of(session.key) if other is not session]
+        if not left:
+            del self.held[session.key]
+        else:
+            self.held[session.key] = left if len(left) > 1 else left[0]
+        self.live -= 1
+        self.changed.pop(session.number, None)
+        if session.stored:
+            self._gone.append(session.number)
+        return [cells.pop(session.number, None) for cells in self.cells]
+
+    def merge(self, into: Session, other: Session) -> None:
+        """Two sessions turn out to be one."""
+        into.start = min(into.start, other.start)
+        into.last = max(into.last, other.last)
+        into.rows += other.rows
+        into.seen += other.seen
+        parts = self.close(other)
+        for aggregate, cells, part in zip(self._aggregates, self.cells, parts, strict=True):
+            if part is not None:
+                aggregate.absorb(cells, {into.number: part})
+
+    def changes(self) -> Iterator[tuple[SubKey, bytes | None]]:
+        changed, gone = self.changed, self._gone
+        if not changed and not gone:
+            return
+        self.changed, self._gone = {}, []
+        self._stored += len(changed) + len(gone)
+        sessions: Iterable[Session] = changed.values()
+        if self._stored > 2 * self.live + _SLACK or not self.live:
+            yield from ((("s", number), None) for number in range(self._first, self._next))
+            self._first, self._stored = self._next, self.live
+            if not self.live:
+                return
+            sessions, gone = list(self._all()), []
+        yield ("s", self._next), self._encode(sessions, gone)
+        self._next += 1
+
+    def restore(self, rows: list[tuple[SubKey, bytes]]) -> None:
+        entries: dict[int, list[Any]] = {}
+        pieces = sorted((sub[1], data) for sub, data in rows)
+        for _, data in pieces:
+            found, gone = unpack(data)
+            self._stored += len(found) + len(gone)
+            for number in gone:
+                entries.pop(number, None)
+            entries.update((entry[0], entry) for entry in found)
+        if pieces:
+            self._first, self._next = pieces[0][0], pieces[-1][0] + 1
+        for number in sorted(entries):
+            self._decode(entries[number])
+
+    def _all(self) -> Iterator[Session]:
+        for key in self.held:
+            yield from self.of(key)
+
+    def _encode(self, sessions: Iterable[Session], gone: list[int]) -> bytes:
+        entries = []
+        for s in sessions:
+            s.stored = True
+            cells = [
+                None if (cell := held.get(s.number)) is None else aggregate.encode(cell)
+                for aggregate, held in zip(self._aggregates, self.cells, strict=True)
+            ]
+            entries.append([s.number, s.key, s.start, s.last, s.rows, s.seen, s.fired, *cells])
+        return pack([entries, gone])
+
+    def _decode(self, entry: list[Any]) -> None:
+        number, packed, start, last, rows, seen, fired, *cells = entry
+        self.next_number = number
+        session = self.open(key_of(packed), start)
+        session.last, session.rows, session.seen = last, rows, seen
+        session.fired, session.stored = fired, True
+        for aggregate, held, cell in zip(self._aggregates, self.cells, cells, strict=True):
+            if cell is not None:
+                held[number] = aggregate.decode(cell, self.partition)

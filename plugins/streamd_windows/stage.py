@@ -1,0 +1,273 @@
+"""The step around a windower: reads batches, keeps time, routes late events, emits results."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, Self
+
+from streamd.api import Batch, Reject, Rejects, StageContext
+from streamd_windows.config import TimeConfig, to_ms
+from streamd_windows.keys import Key
+from streamd_windows.meters import Meters
+from streamd_windows.results import batches
+from streamd_windows.rows import Chunk, Columns, Rows, Windower
+from streamd_windows.slices import NEVER, Changes, Slice
+from streamd_windows.times import time_reader, to_text
+from streamd_windows.watermarks import Watermarks
+
+# A window of a million keys is emitted over several calls: the engine takes what it is given.
+MAX_ROWS = 50_000
+PROCESSING = "processing"
+_ROWS_PER_MS = 10  # bits; offsets stay below 2 ** 53, which JSON readers take for exact
+
+
+class WindowStage:
+    """Base of all kinds. A subclass gives the windower and says how keys are read.
+
+    `columns` is None for a kind without aggregations. `key_of` gives the keys of events of a
+    stream. `early_every` is in ms, 0 for never.
+    """
+
+    def __init__(
+        self,
+        config: TimeConfig,
+        context: StageContext,
+        windower: Windower,
+        key_of: Callable[[str | None, list[Any]], list[Key]],
+        columns: Columns | None = None,
+        early_every: int = 0,
+    ) -> None:
+        self._context = context
+        self._now = context.clock.now_ms
+        self._windower = windower
+        self._slices = windower.slices
+        self._key_of = key_of
+        self._columns = columns
+        self._fields = columns.readers() if columns else []
+        self._ordered = columns.ordered if columns else False
+        self._by_clock = config.time == PROCESSING
+        self._read_times = time_reader(
+            "record" if self._by_clock else config.time, config.time_unit
+        )
+        self._slack = 0 if self._by_clock else to_ms(config.out_of_orderness)
+        self._max_future = to_ms(config.max_future)
+        self._close_idle_after = float(config.close_idle_after)
+        self._aligned = config.aligned
+        streams = context.inputs if len(context.inputs) > 1 else ()
+        self._watermarks = Watermarks(self._slack, float(config.idle_after), streams)
+        # Up to here windows have been closed: what comes for them is late.
+        self._floor = NEVER
+        self._emitting: deque[Iterator[list[Chunk]]] = deque()
+        self._late_stream = f"{context.stage}.late"
+        self._meters = Meters(context, windower.counted, columns)
+        self._early_every = early_every
+        self._early_at = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        return None
+
+    # --- events and time ---
+
+    def process(self, batch: Batch) -> list[Batch | Rejects]:
+        now = self._now()
+        times, rejects = self._times(batch, now)
+        origin: Sequence[int] = range(len(batch))
+        read = batch
+        if rejects:
+            origin = [row for row in origin if row not in rejects]
+            read = batch.take(origin)
+            times = [times[row] for row in origin]
+        late, chunks = self._add(read, times, now)
+        out = self._emit(now, chunks)
+        if late:
+            self._meters.late(len(late))
+            rows = [origin[row] for row in late]
+            if self._late_stream in self._context.readable:
+                out.append(batch.take(rows, stream=self._late_stream))
+            else:
+                rejects.update(
+                    (row, self._late_reject(times[i])) for row, i in zip(rows, late, strict=True)
+                )
+        if rejects:
+            out.append(Rejects(rejects))
+        return out
+
+    def tick(self, active: float) -> list[Batch | Rejects]:
+        now = self._now()
+        self._watermarks.tick(active)
+        if self._early_every and now >= self._early_at and not self._emitting:
+            self._early_at = now + self._early_every
+            self._emitting.append(self._windower.early(self._watermark()))
+        out = self._emit(now, [], quiet=self._quiet())
+        self._meters.held(self._windower.gauges(), self._watermark(), now)
+        return out
+
+    # --- state ---
+
+    def assign(self, partitions: Collection[str], rows: Iterable[tuple[str, bytes, bytes]]) -> None:
+        if self._aligned:
+            # The keys of a partition are its own: it goes on in its own time.
+            self._settle_floor()
+            self._floor = NEVER
+        taken = self._slices.assign(partitions, rows)
+        for slice_ in sorted(taken, key=lambda taken: taken.derived):
+            self._join(slice_)
+            self._windower.restored(slice_)
+
+    def revoke(self, partitions: Collection[str]) -> None:
+        for slice_ in self._slices.revoke(partitions):
+            self._watermarks.remove(slice_.name)
+            self._windower.revoked(slice_)
+        if self._slices and not self._aligned and not self._by_clock:
+            self._context.log.warning(
+                "Partitions have moved away from a window whose keys are not aligned with them",
+                partitions=sorted(partitions)[:10],
+            )
+
+    def take_changes(self) -> Changes:
+        self._settle_floor()
+        return self._slices.changes()
+
+    # --- inside ---
+
+    def _times(self, batch: Batch, now: int) -> tuple[list[int], dict[int, Reject]]:
+        if self._by_clock:
+            return [max(now, self._floor)] * len(batch), {}
+        times, bad = self._read_times(batch)
+        rejects = {row: Reject("timestamp", message) for row, message in bad.items()}
+        limit = now + self._max_future
+        if times and max(times) > limit:
+            for row, time in enumerate(times):
+                if time > limit:
+                    rejects[row] = Reject("future", f"{to_text(time)} is too far in the future")
+        return times, rejects
+
+    def _add(self, batch: Batch, times: list[int], now: int) -> tuple[list[int], list[Chunk]]:
+        """Give the rows to the windower by partition. Returns late rows, and results of it."""
+        late: list[int] = []
+        chunks: list[Chunk] = []
+        if not times:
+            return late, chunks
+        keys = self._key_of(batch.stream, batch.values)
+        fields = [read(batch.values, now, {}) for read in self._fields]
+        first = 0
+        for span in batch.spans:
+            stop = first + span.rows
+            if span.rows:
+                slice_ = self._slice(span.partition)
+                order = []
+                if self._ordered:
+                    places = zip(times[first:stop], batch.offsets[first:stop], strict=True)
+                    order = [(time, slice_.name, offset) for time, offset in places]
+                rows = Rows(
+                    slice_,
+                    batch.stream,
+                    keys[first:stop],
+                    times[first:stop],
+                    batch.values[first:stop],
+                    batch.offsets[first:stop],
+                    [field[first:stop] for field in fields],
+                    order,
+                )
+                found, made = self._add_rows(rows)
+                late += [first + row for row in found]
+                chunks += made
+            first = stop
+        return late, chunks
+
+    def _add_rows(self, rows: Rows) -> tuple[list[int], list[Chunk]]:
+        slice_, times = rows.slice, rows.times
+        high = slice_.high
+        others = self._watermarks.heard(slice_, rows.stream, times)
+        if self._by_clock:
+            return self._windower.add(rows, None), []
+        floor = max(slice_.floor, self._floor)
+        after = max(floor, min(slice_.high - self._slack, others))
+        if self._windower.careless(min(times)) > after:
+            return self._windower.add(rows, None), []
+        marks = self._watermarks.marks(high, floor, others, times)
+        return self._add_carefully(rows, marks)
+
+    def _add_carefully(self, rows: Rows, marks: list[int]) -> tuple[list[int], list[Chunk]]:
+        """As if the events came one at a time: close what is due before each that comes after."""
+        late: list[int] = []
+        chunks: list[Chunk] = []
+        start = 0
+        for cut in [*self._windower.cuts(rows.times, marks), len(marks)]:
+            if cut > start:
+                found = self._windower.add(rows.cut(start, cut), marks[start:cut])
+                late += [start + row for row in found]
+                start = cut
+            if cut < len(marks):
+                chunks += self._windower.immediate(self._watermark())
+                chunks += self._exhaust()
+                self._floor = max(self._floor, marks[cut])
+                for made in self._windower.advance(marks[cut]):
+                    chunks += made
+        return late, chunks
+
+    def _emit(self, now: int, chunks: list[Chunk], quiet: bool = False) -> list[Batch | Rejects]:
+        """Close what the watermark has passed, and make batches of what that gives."""
+        chunks += self._windower.immediate(self._watermark())
+        watermark = now if self._by_clock else self._watermarks.current()
+        if quiet and (horizon := self._windower.horizon()) is not None:
+            # Never beyond what is open: a stream that is silent for a while may go on in the past.
+            watermark = max(watermark or NEVER, min(now - self._slack, horizon))
+        if watermark is not None and not self._emitting:
+            self._floor = max(self._floor, watermark)
+            self._emitting.append(self._windower.advance(watermark))
+        chunks += self._exhaust(MAX_ROWS)
+        live = [chunk for chunk in chunks if self._slices.get(chunk.slice.name) is chunk.slice]
+        self._meters.emitted(live, now)
+        out: list[Batch | Rejects] = []
+        out += batches(self._context.stage, live)
+        return out
+
+    def _exhaust(self, limit: float = float("inf")) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        while self._emitting:
+            for made in self._emitting[0]:
+                chunks += made
+                limit -= sum(len(chunk.values) for chunk in made)
+                if limit <= 0:
+                    return chunks
+            self._emitting.popleft()
+        return chunks
+
+    def _quiet(self) -> bool:
+        limit = self._close_idle_after
+        return bool(limit) and not self._by_clock and self._watermarks.silent_for() >= limit
+
+    def _watermark(self) -> int | None:
+        return None if self._floor == NEVER else self._floor
+
+    def _slice(self, partition: str) -> Slice:
+        slice_, new = self._slices.of(partition)
+        if new:
+            self._join(slice_)
+        return slice_
+
+    def _join(self, slice_: Slice) -> None:
+        self._watermarks.add(slice_)
+        if slice_.derived:
+            # The source's events reach this stage under this name: do not wait for its own.
+            self._watermarks.remove(slice_.root)
+        if not self._aligned:
+            self._floor = max(self._floor, slice_.floor)
+        if self._by_clock or not self._windower.repeatable:
+            # What the last run has sent since the checkpoint may differ from what comes now: a
+            # sink that skips offsets which it has must not take one for the other.
+            slice_.sequence = max(slice_.sequence, self._now() << _ROWS_PER_MS)
+
+    def _settle_floor(self) -> None:
+        for slice_ in self._slices.values():
+            if slice_.floor < self._floor:
+                slice_.floor = self._floor
+                slice_.changed = True
+
+    def _late_reject(self, time: int) -> Reject:
+        return Reject("late", f"{to_text(time)} is before the watermark, its windows are closed")
