@@ -29,7 +29,7 @@ class DropSink:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._log.info("Dropped", events=self.rows, bytes=self.bytes)
+        self._log.info("Counted and forgot", events=self.rows, bytes=self.bytes)
 
     async def write(self, batch: Batch) -> None:
         if self._codec is None:
