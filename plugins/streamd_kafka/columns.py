@@ -16,7 +16,7 @@ class Columns(NamedTuple):
 
     partition: TopicPartition
     raws: list[bytes | None]
-    keys: list[bytes | None]
+    keys: list[bytes | None] | None
     headers: list[Sequence[Header]] | None
     timestamps: list[int]
     offsets: Sequence[int]
@@ -37,6 +37,7 @@ class Columns(NamedTuple):
 def columns_of(partition: TopicPartition, records: Sequence[Any], stop: int) -> Columns:
     """Columns of at least one record: anything with offset, timestamp, key, value, headers."""
     first, last = records[0].offset, records[-1].offset
+    keys = [record.key for record in records]
     headers = [record.headers for record in records]
     timestamps = [record.timestamp for record in records]
     if None in timestamps:  # the message format before Kafka 0.10 has none
@@ -45,7 +46,7 @@ def columns_of(partition: TopicPartition, records: Sequence[Any], stop: int) -> 
     return Columns(
         partition,
         [record.value for record in records],
-        [record.key for record in records],
+        None if keys.count(None) == len(keys) else keys,
         headers if any(headers) else None,
         timestamps,
         # Only compaction and transactions leave gaps.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Self
 
 import anyio
@@ -34,7 +35,7 @@ from streamd_kafka.offsets import (
     committed_offsets,
     start_offsets,
 )
-from streamd_kafka.problems import classify, explain
+from streamd_kafka.problems import classify, describe, explain
 from streamd_kafka.settings import SourceConfig, client_options, milliseconds, parse_start
 
 _STOP_WITHIN = 10.0
@@ -86,10 +87,13 @@ class Session:
 
     async def __aexit__(self, *exc_info: object) -> None:
         with anyio.move_on_after(_STOP_WITHIN, shield=True):
-            await self._consumer.stop()
-            return
-        with anyio.move_on_after(1, shield=True):
-            await self._consumer._client.close()
+            try:
+                await self._consumer.stop()
+                return
+            except Exception as error:
+                self._context.log.warning("Cannot leave the group", error=describe(error))
+        with anyio.move_on_after(1, shield=True), suppress(Exception):
+            await _abandon(self._consumer)
 
     async def poll(self, max_events: int, timeout: float) -> list[Batch]:
         self._membership.raise_failure()
@@ -190,6 +194,20 @@ class Session:
             log.warning("Cannot read straight into columns, so at half the speed", reason=reason)
             return PublicFetcher(self._consumer, self._config)
         return FastFetcher(self._consumer)
+
+
+async def _abandon(consumer: AIOKafkaConsumer) -> None:
+    """End what a client that does not stop by itself would still do."""
+    coordinator = consumer._coordinator
+    await consumer._fetcher.close()
+    for task in (
+        coordinator._coordination_task,
+        coordinator._heartbeat_task,
+        coordinator._commit_refresh_task,
+    ):
+        if task is not None:
+            task.cancel()
+    await consumer._client.close()
 
 
 def consumer_options(config: SourceConfig) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from typing import Any
 
@@ -60,10 +61,19 @@ async def patiently_failing(source: KafkaSource) -> None:
         assert await source.poll(100, 0.2) == []
 
 
-async def test_a_start_without_a_broker() -> None:
-    with pytest.raises(Retryable, match="cannot reach Kafka"):
-        async with source_of("127.0.0.1:1", "events"):
-            pass
+async def test_leaving_a_broker_that_hangs(
+    private_kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_STOP_WITHIN", 0.3)
+    topic = await create_topic(private_kafka)
+    await feed(private_kafka.bootstrap_servers, topic, [b"a"])
+    before = asyncio.all_tasks()
+    with anyio.fail_after(20):
+        async with source_of(private_kafka.bootstrap_servers, topic) as source:
+            assert await patiently(source, 1) == [b"a"]
+            private_kafka.pause()
+    await anyio.wait_all_tasks_blocked()
+    assert asyncio.all_tasks() - before == set()
 
 
 async def test_fast_reading_is_left_out_where_the_client_differs(

@@ -237,10 +237,11 @@ def test_columns() -> None:
     assert batch.spans[0] == ("events:3", 5, 8, 3)
 
 
-def test_columns_without_headers_and_with_gaps() -> None:
-    raw = batch_v2([(5, b"k", b"v", []), (7, b"k", b"v", [])])
+def test_columns_without_keys_and_headers_but_with_gaps() -> None:
+    raw = batch_v2([(5, None, b"v", []), (7, None, b"v", [])])
     columns = columns_of(PARTITION, RecordReader(records(raw)).take(10), 8)
     assert columns.headers is None
+    assert columns.keys is None
     assert columns.offsets == [5, 7]
 
 
