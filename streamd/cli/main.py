@@ -73,7 +73,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Any]:
     create = add("create", _create, "Print a commented sample of a plugin's settings.")
     create.add_argument("plugin", metavar="ROLE/PLUGIN", help="for example sink/kafka")
     add("echo", _echo, "Print the effective configuration: defaults filled in, secrets masked.")
-    add("schema", _schema, "Print the JSON Schema of the configuration, for editors.")
+    add("config-schema", _schema, "Print the JSON Schema of the configuration, for editors.")
     return parser, commands
 
 

@@ -1,4 +1,4 @@
-"""`streamd list`, `streamd create` and `streamd schema`: what the catalog has to offer."""
+"""`streamd list`, `streamd create` and `streamd config-schema`: what the catalog has to offer."""
 
 from __future__ import annotations
 
