@@ -17,7 +17,7 @@ import structlog
 
 from streamd import exits
 from streamd.api import SystemClock
-from streamd.engine.build import Surroundings
+from streamd.engine.stages import Surroundings
 from streamd.engine.store import SqliteStore
 from streamd.engine.supervisor import ExitRequested, Supervisor
 from streamd.notify import Notifier

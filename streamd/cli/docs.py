@@ -1,8 +1,9 @@
-"""Generates what is written about settings: README sections of plugins, and the JSON Schema.
+"""Generates what is written elsewhere: README sections of plugins, the JSON Schema, the units.
 
     python -m streamd.cli.docs [--check] [ROOT]
 
-Fills each `plugins/*/README.md` between its markers, and `config/streamd.schema.json`.
+Fills each `plugins/*/README.md` between its markers, `config/streamd.schema.json`, and
+`config/systemd` with the units of an installation by a package of the system.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from streamd import exits
 from streamd.catalog import Catalog, Entry, config_of
+from streamd.cli import unit
 from streamd.settings import jsonschema
 from streamd.settings.fields import (
     Setting,
@@ -28,6 +30,8 @@ from streamd.settings.fields import (
 START = "<!-- config:start -->"
 END = "<!-- config:end -->"
 SCHEMA = Path("config", "streamd.schema.json")
+UNITS = Path("config", "systemd")
+_PROGRAM, _CONFIG = Path("/usr/bin/streamd"), Path("/etc/streamd/streamd.toml")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,6 +61,9 @@ def stale(root: Path) -> dict[Path, str]:
 def _generate(root: Path) -> Iterator[tuple[Path, str]]:
     catalog = Catalog.load()
     yield root / SCHEMA, jsonschema.text(catalog)
+    for instance in (False, True):
+        text = unit.unit(_PROGRAM, _CONFIG, instance=instance)
+        yield root / UNITS / unit.name(instance=instance), text
     for readme in sorted(root.glob("plugins/*/README.md")):
         before, start, rest = readme.read_text(encoding="utf-8").partition(START)
         _, end, after = rest.partition(END)

@@ -74,6 +74,16 @@ def _parser() -> tuple[argparse.ArgumentParser, Any]:
     create.add_argument("plugin", metavar="ROLE/PLUGIN", help="for example sink/kafka")
     add("echo", _echo, "Print the effective configuration: defaults filled in, secrets masked.")
     add("config-schema", _schema, "Print the JSON Schema of the configuration, for editors.")
+    installing = add("install", _install, "Print or write the unit that runs the daemon.")
+    installing.add_argument("--systemd", action="store_true", required=True, help="for systemd")
+    installing.add_argument(
+        "--output", type=Path, metavar="DIR", help="write it there, for example /etc/systemd/system"
+    )
+    installing.add_argument(
+        "--instance",
+        action="store_true",
+        help="a template for several daemons: streamd@NAME reads NAME.toml beside FILE",
+    )
     return parser, commands
 
 
@@ -136,3 +146,9 @@ def _schema(args: argparse.Namespace) -> int:
     from streamd.cli.plugins import schema
 
     return schema(args.config)
+
+
+def _install(args: argparse.Namespace) -> int:
+    from streamd.cli.install import install
+
+    return install(args.config, output=args.output, instance=args.instance)

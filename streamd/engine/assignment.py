@@ -24,8 +24,6 @@ class Assignment:
         options: PipelineOptions,
         *,
         intake: Intake,
-        stateful: Mapping[str, Stateful],
-        state_keys: Mapping[str, str],
         store: Store,
         saving: anyio.Lock,
         log: Logger,
@@ -33,12 +31,21 @@ class Assignment:
         self._pipeline = pipeline
         self._options = options
         self._intake = intake
-        self._stateful = stateful
-        self._state_keys = state_keys
+        self._stateful: Mapping[str, Stateful] = {}
+        self._state_keys: Mapping[str, str] = {}
         self._store = store
         self._saving = saving
         self._log = log
         self._ended = False
+
+    def rewire(
+        self,
+        options: PipelineOptions,
+        stateful: Mapping[str, Stateful],
+        state_keys: Mapping[str, str],
+    ) -> None:
+        """Other steps keep the state from now on."""
+        self._options, self._stateful, self._state_keys = options, stateful, state_keys
 
     def end(self) -> None:
         """Nothing writes or commits any more: nobody need wait for it."""

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
-from streamd.api import Batch, Codec, Fatal, Reject, Rejected, Rejects, Step, Typed
+from streamd.api import Batch, Codec, Fatal, Reject, Rejected, Rejects, Step, Timed, Typed
 from streamd.engine.failure import Resolver
 from streamd.engine.slot import Slot
 from streamd.telemetry.metrics import StageMetrics
@@ -104,6 +104,14 @@ class Line(NamedTuple):
 
     stops: Sequence[Stop]
     slots: Sequence[Slot]
+
+
+class TimedStep(NamedTuple):
+    """A step that acts when time passes, and where its results go: a stream, from a stop on."""
+
+    step: Timed
+    stream: str
+    first: int
 
 
 class Entry(NamedTuple):

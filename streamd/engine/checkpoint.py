@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import anyio
 
@@ -22,8 +22,7 @@ class Checkpointer:
         self,
         pipeline: str,
         *,
-        sources: Mapping[str, Source],
-        state_keys: Mapping[str, str],
+        sources: Callable[[], Mapping[str, Source]],
         intake: Intake,
         ledger: Ledger,
         store: Store,
@@ -33,7 +32,6 @@ class Checkpointer:
     ) -> None:
         self._pipeline = pipeline
         self._sources = sources
-        self._state_keys = state_keys
         self._intake = intake
         self._ledger = ledger
         self._store = store
@@ -78,36 +76,37 @@ class Checkpointer:
         return True
 
     async def _save(self, epoch: int, cut: Cut) -> None:
+        sources = self._sources()
         durable = {
             source: positions
             for source, positions in cut.positions.items()
-            if self._sources[source].resumes and positions
+            if positions and source in sources and sources[source].resumes
         }
         if durable or cut.changes:
             started = anyio.current_time()
-            await self._store.save(
-                self._pipeline, epoch, Cut(durable, cut.changes), self._state_keys
-            )
+            await self._store.save(self._pipeline, epoch, Cut(durable, cut.changes))
             self._metrics.checkpoint_duration.observe(anyio.current_time() - started)
 
     def _settle(self, cut: Cut, settlements: list[Settlement]) -> None:
-        for name, source in self._sources.items():
+        for name, source in self._sources().items():
             if isinstance(source, Settles):
                 own = [s for s in settlements if self._intake.owners.get(s.partition) == name]
                 source.settle(cut.positions.get(name, {}), own)
 
     def _waiting(self) -> bool:
-        return any(isinstance(s, Settles) and s.waiting() for s in self._sources.values())
+        return any(isinstance(s, Settles) and s.waiting() for s in self._sources().values())
 
     async def _commit(self, epoch: int) -> None:
         """Commit what is durable; a source that cannot now is asked again later."""
         tag = f"{self._store.id}:{epoch}"
         for name, positions in list(self._intake.owed.items()):
-            if not positions:
+            source = self._sources().get(name)
+            if not positions or source is None:
+                positions.clear()
                 continue
             due = dict(positions)
             try:
-                await self._sources[name].commit(due, tag)
+                await source.commit(due, tag)
             except StreamdError as error:
                 self._metrics.lost_commits.inc()
                 self._log.warning(

@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from typing import NamedTuple
 
 import anyio
 
-from streamd.api import Batch, Fatal, Stateful, Timed
-from streamd.engine.chain import Chain
+from streamd.api import Batch, Fatal, Stateful
+from streamd.engine.chain import Chain, TimedStep
 from streamd.engine.ledger import Change, Cut, Ledger
 from streamd.engine.signal import Signal
 from streamd.engine.slot import Slot
 from streamd.engine.store import Positions
+from streamd.engine.wiring import Wiring
 from streamd.settings.model import PipelineOptions
 
 MOST_UNFINISHED = 4
@@ -27,38 +27,22 @@ MOST_UNFINISHED = 4
 _MOST_ROUNDS = 10_000
 
 
-class TimedStep(NamedTuple):
-    """A step that acts when time passes, and where its results go: a stream, from a stop on."""
-
-    step: Timed
-    stream: str
-    first: int
-
-
 class Intake:
     """Where the sources of one pipeline hand their batches in.
 
     `owed` holds positions that are durable but not committed at their source yet.
     """
 
-    def __init__(
-        self,
-        options: PipelineOptions,
-        *,
-        chain: Chain,
-        stateful: Mapping[str, Stateful],
-        timed: Collection[TimedStep],
-        slots: Collection[Slot],
-        ledger: Ledger,
-    ) -> None:
+    def __init__(self, options: PipelineOptions, ledger: Ledger) -> None:
         self.progress = Signal()
         self.owners: dict[str, str] = {}
         self.owed: Positions = {}
         self._options = options
-        self._chain = chain
-        self._stateful = stateful
-        self._timed = timed
-        self._slots = slots
+        self._chain: Chain
+        self._state_keys: Mapping[str, str] = {}
+        self._stateful: Mapping[str, Stateful] = {}
+        self._timed: Collection[TimedStep] = ()
+        self._slots: Collection[Slot] = ()
         self._ledger = ledger
         self._lock = anyio.Lock()
         self._known: set[str] = set()
@@ -70,6 +54,14 @@ class Intake:
         self._urgent = False
         self._active = 0.0
         self._ticked = anyio.current_time()
+
+    def rewire(self, options: PipelineOptions, wiring: Wiring) -> None:
+        """Take another version of the chain. Call it between two batches."""
+        self._options = options
+        self._chain = wiring.chain
+        self._stateful, self._state_keys = wiring.stateful, wiring.state_keys
+        self._timed = wiring.timed
+        self._slots = wiring.slots.values()
 
     # --- events --------------------------------------------------------------------------
 
@@ -191,7 +183,7 @@ class Intake:
     def _close(self) -> None:
         self._let_go()
         changes: list[Change] = [
-            (step, partition, key, value)
+            (step, self._state_keys[step], partition, key, value)
             for step, stateful in self._stateful.items()
             for partition, key, value in stateful.take_changes()
         ]

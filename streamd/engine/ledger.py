@@ -8,14 +8,14 @@ before it is `done`, so that a count of zero means that nothing of the epoch is 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import takewhile
 
 from streamd.api import Settlement
 
-Change = tuple[str, str, bytes, bytes | None]
-"""(step, partition, key, value or None where it is gone)."""
+Change = tuple[str, str, str, bytes, bytes | None]
+"""(step, its state key, partition, key, value or None where it is gone)."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Cut:
         for positions in self.positions.values():
             for partition in partitions:
                 positions.pop(partition, None)
-        self.changes = [change for change in self.changes if change[1] not in partitions]
+        self.changes = [change for change in self.changes if change[2] not in partitions]
 
     def update(self, later: Cut) -> None:
         """Add what a later epoch changed."""
@@ -131,6 +131,12 @@ class Ledger:
         for epoch in self._epochs:
             if epoch.cut is not None:
                 epoch.cut.forget(partitions)
+
+    def changes(self) -> Iterator[Change]:
+        """The changes of state that are not durable yet, oldest first."""
+        for epoch in self._epochs:
+            if epoch.cut is not None:
+                yield from epoch.cut.changes
 
     def _find(self, number: int) -> Epoch:
         index = number - self._epochs[0].number

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from typing import Any, Literal
 
 import anyio
 import structlog
+from anyio.abc import TaskGroup
 
 from streamd.api import DEAD_LETTERS, Backlog, Misconfigured, Source
-from streamd.engine.build import Builder, Parts, Surroundings
+from streamd.engine.build import Parts, build
 from streamd.engine.checkpoint import Checkpointer
+from streamd.engine.keeper import Keeper
+from streamd.engine.slot import Slot
 from streamd.engine.source_runner import SourceRunner
+from streamd.engine.stages import Surroundings
 from streamd.settings.model import PipelineSpec
 
 State = Literal["starting", "running", "draining", "stopped"]
@@ -38,11 +41,14 @@ class Pipeline:
         self.spec = spec
         self.state: State = "starting"
         self.parts: Parts | None = None
+        self.keeper: Keeper | None = None
         self.runners: dict[str, SourceRunner] = {}
         self._around = around
         self._on_running = on_running
         self._stopping = anyio.Event()
         self._opening = anyio.CancelScope()
+        self._readers: TaskGroup
+        self._writers: TaskGroup
         self._metrics = around.telemetry.pipeline(spec.name)
         self._log = structlog.get_logger().bind(pipeline=spec.name)
 
@@ -58,42 +64,59 @@ class Pipeline:
 
         Raises what ended it otherwise; what was not committed is read again next time.
         """
-        store, spec = self._around.store, self.spec
-        last = await store.last(spec.name)
-        parts = self.parts = Builder(spec, self._around, last, self._sleep_on_source).build()
+        last = await self._around.store.last(self.spec.name)
+        parts = self.parts = build(self.spec, self._around, last, self._sleep_on_source)
         await self._check_state(parts)
-        async with AsyncExitStack() as stack:
-            with self._opening:
-                for slot in parts.slots.values():
-                    await stack.enter_async_context(slot.sink)
-                for stage in (*parts.steps.values(), *parts.sources.values()):
-                    await stack.enter_async_context(stage)
+        async with anyio.create_task_group() as group:
+            self.keeper = Keeper(group)
             try:
+                with self._opening:
+                    for stage in parts.stages.objects().values():
+                        await self.keeper.open(stage)
                 if not self._stopping.is_set():
                     await self._flow(parts)
             finally:
                 parts.assignment.end()
                 self.state = "stopped"
                 self._metrics.up.set(0)
+            await self.keeper.close_all()
 
     async def _flow(self, parts: Parts) -> None:
-        self.runners = {name: self._runner(name, s, parts) for name, s in parts.sources.items()}
-        checkpointer = self._checkpointer(parts)
         async with anyio.create_task_group() as writers:
-            for slot in parts.slots.values():
-                writers.start_soon(guarded, slot.run)
-            writers.start_soon(guarded, checkpointer.run)
+            self._writers = writers
+            for slot in parts.wiring.slots.values():
+                self.start_writer(slot)
+            writers.start_soon(guarded, self._checkpointer(parts).run)
             writers.start_soon(self._watch_backlog, parts)
             with anyio.CancelScope() as in_time:
                 writers.start_soon(self._cut_off, in_time)
                 async with anyio.create_task_group() as readers:
-                    for runner in self.runners.values():
-                        readers.start_soon(guarded, runner.run)
+                    self._readers = readers
+                    for name, source in parts.stages.sources.items():
+                        self.start_reader(name, source)
                     self.state = "running"
                     self._metrics.up.set(1)
                     self._on_running()
                 await self._drain(parts)
             writers.cancel_scope.cancel()
+
+    def start_writer(self, slot: Slot) -> None:
+        """Let a slot write, until the pipeline ends."""
+        self._writers.start_soon(guarded, slot.run)
+
+    def start_reader(self, name: str, source: Source) -> None:
+        """Read an open source, until its runner is told to stop."""
+        assert self.parts is not None
+        runner = self.runners[name] = SourceRunner(
+            name,
+            source,
+            intake=self.parts.intake,
+            batch_events=self.spec.options.batch_events,
+            metrics=self._around.telemetry.stage(self.spec.name, name),
+            pipeline_metrics=self._metrics,
+            log=self._log.bind(stage=name),
+        )
+        self._readers.start_soon(guarded, runner.run)
 
     async def _drain(self, parts: Parts) -> None:
         self.state = "draining"
@@ -104,7 +127,8 @@ class Pipeline:
             with anyio.move_on_after(_DRAIN_REPORT_EVERY):
                 await parts.intake.until_committed(last)
                 return
-            working = {name: slot.rows for name, slot in parts.slots.items() if slot.rows}
+            slots = parts.wiring.slots.items()
+            working = {name: slot.rows for name, slot in slots if slot.rows}
             self._log.info("Draining", waiting_for=working or "commit")
 
     async def _cut_off(self, in_time: anyio.CancelScope) -> None:
@@ -116,21 +140,22 @@ class Pipeline:
 
     async def _watch_backlog(self, parts: Parts) -> None:
         """Keep `dlq_backlog_size` true; a store that cannot be counted now is counted later."""
-        named = self.spec.options.backlog
-        readers = [sink.id for sink in self.spec.sinks if DEAD_LETTERS in sink.inputs]
-        slots = [parts.slots[name] for name in ([named] if named else readers)]
-        counted = next((slot for slot in slots if isinstance(slot.sink, Backlog)), None)
-        while counted is not None:
-            try:
-                self._metrics.backlog.set(await counted.backlog() or 0)
-            except Exception as error:  # a gauge is no reason to stop
-                self._log.debug("Cannot count the dead letters", error=str(error))
+        while True:
+            named = self.spec.options.backlog
+            readers = [sink.id for sink in self.spec.sinks if DEAD_LETTERS in sink.inputs]
+            slots = [parts.wiring.slots[name] for name in ([named] if named else readers)]
+            counted = next((slot for slot in slots if isinstance(slot.sink, Backlog)), None)
+            if counted is not None:
+                try:
+                    self._metrics.backlog.set(await counted.backlog() or 0)
+                except Exception as error:  # a gauge is no reason to stop
+                    self._log.debug("Cannot count the dead letters", error=str(error))
             await anyio.sleep(_BACKLOG_EVERY)
 
     async def _check_state(self, parts: Parts) -> None:
         store, pipeline = self._around.store, self.spec.name
         for step in self.spec.steps:
-            key = parts.state_keys[step.id]
+            key = parts.wiring.state_keys.get(step.id, "")
             if not await store.state_keys(pipeline, step.id) - {key}:
                 continue
             if not step.reset_state:
@@ -147,22 +172,10 @@ class Pipeline:
             for runner in self.runners.values():
                 group.start_soon(runner.sleep, seconds)
 
-    def _runner(self, name: str, source: Source, parts: Parts) -> SourceRunner:
-        return SourceRunner(
-            name,
-            source,
-            intake=parts.intake,
-            batch_events=self.spec.options.batch_events,
-            metrics=self._around.telemetry.stage(self.spec.name, name),
-            pipeline_metrics=self._metrics,
-            log=self._log.bind(stage=name),
-        )
-
     def _checkpointer(self, parts: Parts) -> Checkpointer:
         return Checkpointer(
             self.spec.name,
-            sources=parts.sources,
-            state_keys=parts.state_keys,
+            sources=lambda: parts.stages.sources,
             intake=parts.intake,
             ledger=parts.ledger,
             store=self._around.store,

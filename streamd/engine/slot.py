@@ -57,6 +57,8 @@ class Slot:
         self._hurry = False
         self._hurried = 0
         self._in_use = anyio.Lock()
+        self._writing = anyio.CancelScope()
+        self._left = Signal()
         self.written = 0
 
     @property
@@ -89,10 +91,36 @@ class Slot:
             self._hurry = True
             self._arrived.set()
 
+    async def refit(self, sink: Sink, limits: BatchLimits, resolver: Resolver) -> None:
+        """Go on with another sink, or another way with failures; the queue stays.
+
+        What is being written is begun again. Returns once the old sink is left alone.
+        """
+        self.sink, self.limits, self.resolver = sink, limits, resolver
+        self._capacity = max(2 * limits.rows, _LEAST_CAPACITY)
+        self._writing.cancel()
+        async with self._in_use:
+            pass
+
+    async def until_empty(self) -> None:
+        """Wait until everything is written; nothing may be put any more."""
+        while self._rows:
+            self.flush(self._hurried)
+            await self._left.wait()
+
     async def run(self) -> None:
         """Write until cancelled. Raises what the resolver raises."""
         while True:
-            await self._deliver(await self._gather())
+            items = await self._gather()
+            while not await self._attempt(items):
+                self.resolver.health.well()
+
+    async def _attempt(self, items: list[Item]) -> bool:
+        """Deliver, unless the slot is refitted meanwhile."""
+        with anyio.CancelScope() as self._writing:
+            await self._deliver(items)
+        self._left.set()
+        return not self._writing.cancelled_caught
 
     async def _gather(self) -> list[Item]:
         while not self._queue:

@@ -47,13 +47,13 @@ def status_of(pipeline: Pipeline, restarts: int) -> PipelineStatus:
     if parts is None:
         return PipelineStatus(pipeline.state, False, ["it is starting"], restarts=restarts)
     health = {name: runner.health for name, runner in pipeline.runners.items()}
-    for name, resolver in parts.resolvers.items():
+    for name, resolver in parts.wiring.resolvers.items():
         if resolver.health.reason or name not in health:
             health[name] = resolver.health
     ill = {name: h.reason for name, h in health.items() if h.reason and now - h.since > _ILL_AFTER}
     problems = [f"{name}: {reason}" for name, reason in ill.items()]
     stalled = parts.intake.stalled_for
-    patience = max(slot.limits.time for slot in parts.slots.values())
+    patience = max(slot.limits.time for slot in parts.wiring.slots.values())
     if stalled > _STALLED_AFTER + patience:
         problems.append(f"nothing was committed for {stalled:.0f} s with events in flight")
     if pipeline.state != "running":
@@ -81,8 +81,8 @@ def _stages(pipeline: Pipeline, reasons: dict[str, str | None]) -> dict[str, Sta
         status = StageStatus(stage.role, stage.plugin, problem=reasons.get(stage.id))
         if stage.id in pipeline.runners:
             status.events = pipeline.runners[stage.id].read
-        if stage.id in parts.slots:
-            slot = parts.slots[stage.id]
+        if stage.id in parts.wiring.slots:
+            slot = parts.wiring.slots[stage.id]
             status.events, status.queued = slot.written, slot.rows
         stages[stage.id] = status
     return stages

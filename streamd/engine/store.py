@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -43,8 +43,8 @@ class Store(Protocol):
         """The state keys under which anything is stored for a step."""
         ...
 
-    async def save(self, pipeline: str, epoch: int, cut: Cut, keys: Mapping[str, str]) -> None:
-        """Store a cut, all of it or nothing. `keys` are the state keys of the steps.
+    async def save(self, pipeline: str, epoch: int, cut: Cut) -> None:
+        """Store a cut, all of it or nothing.
 
         Raises Retryable if it cannot be stored now.
         """
@@ -121,8 +121,8 @@ class SqliteStore:
 
         return await self._call(read)
 
-    async def save(self, pipeline: str, epoch: int, cut: Cut, keys: Mapping[str, str]) -> None:
-        await self._call(lambda: self._save(pipeline, epoch, cut, keys))
+    async def save(self, pipeline: str, epoch: int, cut: Cut) -> None:
+        await self._call(lambda: self._save(pipeline, epoch, cut))
 
     async def drop(self, pipeline: str, source: str, partitions: Collection[str]) -> None:
         def delete() -> None:
@@ -179,11 +179,8 @@ class SqliteStore:
             positions.setdefault(source, {})[partition] = position
         return Checkpoint(found[0] if found else 0, positions)
 
-    def _save(self, pipeline: str, epoch: int, cut: Cut, keys: Mapping[str, str]) -> None:
-        latest = {
-            (pipeline, step, keys[step], partition, key): value
-            for step, partition, key, value in cut.changes
-        }
+    def _save(self, pipeline: str, epoch: int, cut: Cut) -> None:
+        latest = {(pipeline, *change[:4]): change[4] for change in cut.changes}
         with self._db:
             self._db.execute(
                 "INSERT INTO epochs VALUES (?, ?)"

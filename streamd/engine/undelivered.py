@@ -19,7 +19,7 @@ from streamd.telemetry.sampling import Sampler
 class Undelivered:
     """One pipeline's routing of failed rows.
 
-    `lines` is read at the time of a failure, so it may be filled after this is made. Of a
+    `lines` is read at the time of a failure; a reload replaces it. Of a
     partition, `settles` tells whether its source wants to know each event's outcome, `answers`
     whether it takes rejected events back itself.
     """
@@ -40,7 +40,7 @@ class Undelivered:
         log: Logger,
     ) -> None:
         self._pipeline = pipeline
-        self._lines = lines
+        self.lines = lines
         self._ledger = ledger
         self._spill = spill
         self._telemetry = telemetry
@@ -54,7 +54,7 @@ class Undelivered:
 
     async def bury(self, stream: str, failure: Failure, epochs: Sequence[int]) -> None:
         """Send the rows as dead letters to every sink that reads the stream."""
-        line = self._lines.get(stream)
+        line = self.lines.get(stream)
         if stream == SPILL or line is None or not line.slots:
             await self._to_file(failure, epochs, already=stream == SPILL)
             return

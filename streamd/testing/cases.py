@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from streamd.api import BatchLimits
-from streamd.engine.build import Surroundings
 from streamd.engine.pipeline import Pipeline
+from streamd.engine.stages import Surroundings
 from streamd.settings.loader import load
 from streamd.settings.model import Settings, StageSpec
 from streamd.telemetry.metrics import Telemetry

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from streamd.api import BatchLimits, Policy, StageConfig, StageContext
-from streamd.engine.build import Surroundings
+from streamd.engine.stages import Surroundings
 from streamd.engine.store import Store
 from streamd.settings.model import MAIN, PipelineOptions, PipelineSpec, PluginSpec, StageSpec
 from streamd.telemetry.metrics import Telemetry

@@ -168,7 +168,7 @@ class MemoryStore:
     async def state_keys(self, pipeline: str, step: str) -> set[str]:
         return {key for of, by, key, _, _ in self.rows if (of, by) == (pipeline, step)}
 
-    async def save(self, pipeline: str, epoch: int, cut: Cut, keys: Mapping[str, str]) -> None:
+    async def save(self, pipeline: str, epoch: int, cut: Cut) -> None:
         await anyio.lowlevel.checkpoint()
         if self.fail is not None:
             raise self.fail
@@ -176,8 +176,8 @@ class MemoryStore:
         stored = self.positions.setdefault(pipeline, {})
         for source, positions in cut.positions.items():
             stored.setdefault(source, {}).update(positions)
-        for step, partition, name, value in cut.changes:
-            row = (pipeline, step, keys[step], partition, name)
+        for step, key, partition, name, value in cut.changes:
+            row = (pipeline, step, key, partition, name)
             if value is None:
                 self.rows.pop(row, None)
             else:

@@ -25,6 +25,7 @@ from streamd.api import (
     Retry,
     Retryable,
     Span,
+    StageConfig,
     Verdict,
 )
 from streamd.engine.intake import Intake
@@ -237,7 +238,9 @@ def state_after_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def broken_save(self: MemoryStore, *args: Any) -> None:
         args[2].changes.extend(
-            (name, *change) for name, step in stateful for change in step.take_changes()
+            (name, StageConfig().state_key(), *change)
+            for name, step in stateful
+            for change in step.take_changes()
         )
         await save(self, *args)
 
