@@ -8,7 +8,7 @@ import anyio
 
 from streamd.api import Committed, Fatal, Logger, Misconfigured, Stateful
 from streamd.engine.intake import Intake
-from streamd.engine.store import Store
+from streamd.engine.store import Checkpoint, Store
 from streamd.settings.model import PipelineOptions
 
 
@@ -59,13 +59,13 @@ class Assignment:
         async with self._intake.between_batches(), self._saving:
             self._refuse_twice_owned(source, partitions)
             checkpoint = await self._store.last(self._pipeline)
-            stored = checkpoint.positions.get(source, {})
+            stored = _stored(checkpoint, source)
             foreign = {
                 partition
                 for partition, committed in partitions.items()
                 if committed is not None and not committed.tag.startswith(f"{self._store.id}:")
             }
-            await self._drop_foreign(source, foreign, stored)
+            await self._drop_foreign(foreign, stored)
             for step, stateful in self._stateful.items():
                 rows = await self._store.state(
                     self._pipeline, step, self._state_keys[step], partitions.keys()
@@ -83,7 +83,7 @@ class Assignment:
             if owner != source:
                 raise Fatal(f"the sources {owner} and {source} both read {partition}")
 
-    async def _drop_foreign(self, source: str, foreign: set[str], stored: dict[str, int]) -> None:
+    async def _drop_foreign(self, foreign: set[str], stored: dict[str, int]) -> None:
         if not foreign:
             return
         names = ", ".join(sorted(foreign))
@@ -94,24 +94,40 @@ class Assignment:
             )
         if foreign & stored.keys():
             self._log.warning("Another daemon has gone on from here; its position wins", of=names)
-        await self._store.drop(self._pipeline, source, foreign)
+        await self._store.drop(self._pipeline, foreign)
         for partition in foreign:
             stored.pop(partition, None)
 
     async def revoking(self, partitions: Collection[str]) -> None:
         """Let partitions go in good order: see `Control.revoking`."""
         self._intake.leave(partitions)
-        if not self._ended:
-            with anyio.move_on_after(self._options.revoke_timeout) as in_time:
-                last = await self._intake.close()
-                await self._intake.until_committed(last, partitions)
-            if in_time.cancelled_caught:
-                self._log.warning(
-                    "Partitions move away with events in flight: their next owner repeats them",
-                    partitions=sorted(partitions),
-                )
-        self._intake.forget(partitions)
+        try:
+            if not self._ended:
+                await self._finish(partitions)
+        finally:
+            self._intake.forget(partitions)
+
+    async def _finish(self, partitions: Collection[str]) -> None:
+        with anyio.move_on_after(self._options.revoke_timeout) as in_time:
+            last = await self._intake.close()
+            await self._intake.until_committed(last, partitions)
+        if in_time.cancelled_caught:
+            self._log.warning(
+                "Partitions move away with events in flight: their next owner repeats them",
+                partitions=sorted(partitions),
+            )
 
     def lost(self, partitions: Collection[str]) -> None:
         """Partitions have moved away: see `Control.lost`."""
         self._intake.forget(partitions)
+
+
+def _stored(checkpoint: Checkpoint, source: str) -> dict[str, int]:
+    """The positions of a source; those of a source that was called otherwise count as well.
+
+    The state of the steps knows partitions, not sources: both must be of one moment.
+    """
+    stored: dict[str, int] = {}
+    for positions in checkpoint.positions.values():
+        stored.update(positions)
+    return stored | checkpoint.positions.get(source, {})

@@ -69,26 +69,33 @@ class Node:
         return result.stream
 
     async def _process(self, batch: Batch) -> tuple[list[Batch], dict[int, Reject]]:
+        """Results and rejects. Rows named by a raised Rejected are left out of the next call."""
+        rejects: dict[int, Reject] = {}
+        rows: Sequence[int] = range(len(batch))
+        while rows:
+            part = batch if len(rows) == len(batch) else batch.take(rows)
+            part.stream = batch.stream
+            try:
+                results, refused = await self._call(part)
+            except Rejected as error:
+                if self.resolver.keeps_state or not error.rows:
+                    raise Fatal("a step that keeps state yields Rejects, it raises none") from error
+                # Raised, not yielded: nothing of this call counts, so the others go once more.
+                rejects |= {rows[row]: reject for row, reject in error.rows.items()}
+                rows = [row for row in rows if row not in rejects]
+                continue
+            return results, rejects | {rows[row]: reject for row, reject in refused.items()}
+        return [], rejects
+
+    async def _call(self, batch: Batch) -> tuple[list[Batch], dict[int, Reject]]:
         results: list[Batch] = []
         rejects: dict[int, Reject] = {}
-        try:
-            found = self.step.process(batch)
-            for result in (await found) if inspect.isawaitable(found) else found:
-                if isinstance(result, Rejects):
-                    rejects.update(result.rows)
-                elif len(result):
-                    results.append(result)
-        except Rejected as error:
-            if self.resolver.keeps_state or not error.rows:
-                raise Fatal("a step that keeps state must yield Rejects, not raise") from error
-            # Raised, not yielded: nothing of this call counts, so the other rows go once more.
-            rest: list[Batch] = []
-            more = dict(error.rows)
-            kept = [row for row in range(len(batch)) if row not in more]
-            if kept:
-                rest, again = await self._process(batch.take(kept))
-                more.update({kept[row]: reject for row, reject in again.items()})
-            return rest, more
+        found = self.step.process(batch)
+        for result in (await found) if inspect.isawaitable(found) else found:
+            if isinstance(result, Rejects):
+                rejects.update(result.rows)
+            elif len(result):
+                results.append(result)
         return results, rejects
 
 

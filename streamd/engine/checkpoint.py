@@ -1,4 +1,7 @@
-"""Making epochs final: store the checkpoint, settle with whoever waits, commit the sources."""
+"""Making epochs final: store the checkpoint, then settle with whoever waits.
+
+The order is the law: only what is stored is settled, and only then owed to the source to commit.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import anyio
 
-from streamd.api import Logger, Retryable, Settlement, Settles, Source, StreamdError
+from streamd.api import Logger, Retryable, Settlement, Settles, Source
 from streamd.engine.intake import Intake
 from streamd.engine.ledger import Cut, Epoch, Ledger
 from streamd.engine.store import Store
@@ -16,7 +19,7 @@ _RETRY_AFTER = 1.0
 
 
 class Checkpointer:
-    """The task that follows the ledger. The order is the law: store, then settle, then commit."""
+    """The task that follows the ledger."""
 
     def __init__(
         self,
@@ -40,7 +43,7 @@ class Checkpointer:
         self._log = log
 
     async def run(self) -> None:
-        """Never returns; cancel it once everything is committed."""
+        """Never returns; cancel it once everything is durable."""
         while True:
             try:
                 advanced = await self._advance()
@@ -67,10 +70,8 @@ class Checkpointer:
                 self._ledger.retire(last)
                 self._intake.durable(last, cut.positions)
         if not epochs:
-            await self._commit(self._ledger.oldest.number - 1)
             return False
         self._settle(cut, [item for epoch in epochs for item in epoch.settlements])
-        await self._commit(last)
         self._metrics.completed(sum(e.events for e in epochs), sum(e.failed for e in epochs))
         await self._intake.close_if_due(urgent=self._waiting())
         return True
@@ -95,28 +96,6 @@ class Checkpointer:
 
     def _waiting(self) -> bool:
         return any(isinstance(s, Settles) and s.waiting() for s in self._sources().values())
-
-    async def _commit(self, epoch: int) -> None:
-        """Commit what is durable; a source that cannot now is asked again later."""
-        tag = f"{self._store.id}:{epoch}"
-        for name, positions in list(self._intake.owed.items()):
-            source = self._sources().get(name)
-            if not positions or source is None:
-                positions.clear()
-                continue
-            due = dict(positions)
-            try:
-                await source.commit(due, tag)
-            except StreamdError as error:
-                self._metrics.lost_commits.inc()
-                self._log.warning(
-                    "Cannot commit now; will try again", source=name, error=str(error)
-                )
-                continue
-            for partition, position in due.items():
-                if positions.get(partition) == position:
-                    del positions[partition]
-            self._intake.progress.set()
 
 
 def _join(epochs: list[Epoch]) -> Cut:

@@ -49,7 +49,7 @@ class Intake:
         self._leaving: set[str] = set()
         self._gone: set[str] = set()
         self._moved: Positions = {}
-        self._durable = ledger.open.number - 1
+        self.durable_epoch = ledger.open.number - 1
         self._progressed_at = 0.0
         self._urgent = False
         self._active = 0.0
@@ -200,16 +200,24 @@ class Intake:
 
     def durable(self, epoch: int, positions: Positions) -> None:
         """The checkpoint of an epoch is stored; its positions are to be committed."""
-        self._durable = epoch
+        self.durable_epoch = epoch
         for source, moved in positions.items():
             owed = self.owed.setdefault(source, {})
             owed.update({p: at for p, at in moved.items() if self.owners.get(p) == source})
         self._progressed_at = anyio.current_time()
         self.progress.set()
 
+    def paid(self, source: str, positions: Mapping[str, int]) -> None:
+        """These positions are committed; what has become durable since is still owed."""
+        owed = self.owed.get(source, {})
+        for partition, position in positions.items():
+            if owed.get(partition) == position:
+                del owed[partition]
+        self.progress.set()
+
     async def until_committed(self, epoch: int, partitions: Collection[str] | None = None) -> None:
         """Wait until all epochs up to this are durable and committed (for these partitions)."""
-        while self._durable < epoch or self._owes(partitions):
+        while self.durable_epoch < epoch or self._owes(partitions):
             await self.progress.wait()
 
     def _owes(self, partitions: Collection[str] | None) -> bool:
@@ -229,8 +237,12 @@ class Intake:
     # --- partitions ----------------------------------------------------------------------
 
     def own(self, source: str, partitions: Collection[str]) -> None:
-        """The source reads these from now on. Call it between two batches."""
+        """The source reads these from now on. Call it between two batches.
+
+        Those that were lost while they were being taken over are not ours after all.
+        """
         self._known.update(partitions)
+        partitions = set(partitions) - self._gone
         self._leaving.difference_update(partitions)
         self.owners.update(dict.fromkeys(partitions, source))
 

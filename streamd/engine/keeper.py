@@ -6,10 +6,13 @@ them, and in the reverse order within it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
+
+from streamd.engine.guard import guarded
 
 
 class Keeper:
@@ -22,7 +25,7 @@ class Keeper:
 
     async def open(self, stage: Any) -> None:
         """Enter a stage. Raises what its entering raises."""
-        await self._group.start(self._hold, stage)
+        await self._group.start(self._keep, stage)
         self._open.append(stage)
 
     async def close(self, stage: Any) -> None:
@@ -37,7 +40,10 @@ class Keeper:
         for stage in reversed(self._open.copy()):
             await self.close(stage)
 
-    async def _hold(self, stage: Any, *, task_status: TaskStatus[None]) -> None:
+    async def _keep(self, stage: Any, *, task_status: TaskStatus[None]) -> None:
+        await guarded(partial(self._hold, stage, task_status))
+
+    async def _hold(self, stage: Any, task_status: TaskStatus[None]) -> None:
         closing, closed = anyio.Event(), anyio.Event()
         async with stage:
             self._closing[id(stage)] = (closing, closed)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
 
 import anyio
 import structlog
@@ -14,6 +15,8 @@ from anyio.abc import TaskGroup
 from streamd.api import DEAD_LETTERS, Backlog, Misconfigured, Source
 from streamd.engine.build import Parts, build
 from streamd.engine.checkpoint import Checkpointer
+from streamd.engine.committer import Committer
+from streamd.engine.guard import guarded
 from streamd.engine.keeper import Keeper
 from streamd.engine.slot import Slot
 from streamd.engine.source_runner import SourceRunner
@@ -43,6 +46,7 @@ class Pipeline:
         self.parts: Parts | None = None
         self.keeper: Keeper | None = None
         self.runners: dict[str, SourceRunner] = {}
+        self.committers: dict[str, Committer] = {}
         self._around = around
         self._on_running = on_running
         self._stopping = anyio.Event()
@@ -87,7 +91,7 @@ class Pipeline:
             for slot in parts.wiring.slots.values():
                 self.start_writer(slot)
             writers.start_soon(guarded, self._checkpointer(parts).run)
-            writers.start_soon(self._watch_backlog, parts)
+            writers.start_soon(guarded, partial(self._watch_backlog, parts))
             with anyio.CancelScope() as in_time:
                 writers.start_soon(self._cut_off, in_time)
                 async with anyio.create_task_group() as readers:
@@ -105,7 +109,7 @@ class Pipeline:
         self._writers.start_soon(guarded, slot.run)
 
     def start_reader(self, name: str, source: Source) -> None:
-        """Read an open source, until its runner is told to stop."""
+        """Read and commit an open source, until its runner is told to stop."""
         assert self.parts is not None
         runner = self.runners[name] = SourceRunner(
             name,
@@ -116,6 +120,15 @@ class Pipeline:
             pipeline_metrics=self._metrics,
             log=self._log.bind(stage=name),
         )
+        committer = self.committers[name] = Committer(
+            name,
+            source,
+            intake=self.parts.intake,
+            store_id=self._around.store.id,
+            metrics=self._metrics,
+            log=self._log.bind(stage=name),
+        )
+        self._writers.start_soon(guarded, committer.run)
         self._readers.start_soon(guarded, runner.run)
 
     async def _drain(self, parts: Parts) -> None:
@@ -148,7 +161,10 @@ class Pipeline:
             if counted is not None:
                 try:
                     self._metrics.backlog.set(await counted.backlog() or 0)
-                except Exception as error:  # a gauge is no reason to stop
+                except (Exception, asyncio.CancelledError) as error:
+                    if anyio.current_effective_deadline() == -math.inf:
+                        raise
+                    # A gauge is no reason to stop.
                     self._log.debug("Cannot count the dead letters", error=str(error))
             await anyio.sleep(_BACKLOG_EVERY)
 
@@ -183,19 +199,3 @@ class Pipeline:
             metrics=self._metrics,
             log=self._log,
         )
-
-
-async def guarded(run: Callable[[], Awaitable[Any]]) -> None:
-    """Run a part of the pipeline that must not end without a word.
-
-    A CancelledError that no scope of ours asked for (a library awaited a cancelled future, or
-    cancelled the task that it ran in) would end a task group as if all were well.
-
-    Raises RuntimeError in its place.
-    """
-    try:
-        await run()
-    except asyncio.CancelledError as error:
-        if anyio.current_effective_deadline() == -math.inf:
-            raise
-        raise RuntimeError("a library cancelled a task of the pipeline") from error

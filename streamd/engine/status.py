@@ -47,6 +47,9 @@ def status_of(pipeline: Pipeline, restarts: int) -> PipelineStatus:
     if parts is None:
         return PipelineStatus(pipeline.state, False, ["it is starting"], restarts=restarts)
     health = {name: runner.health for name, runner in pipeline.runners.items()}
+    for name, committer in pipeline.committers.items():
+        if committer.health.reason:
+            health[name] = committer.health
     for name, resolver in parts.wiring.resolvers.items():
         if resolver.health.reason or name not in health:
             health[name] = resolver.health

@@ -50,7 +50,7 @@ class Store(Protocol):
         """
         ...
 
-    async def drop(self, pipeline: str, source: str, partitions: Collection[str]) -> None:
+    async def drop(self, pipeline: str, partitions: Collection[str]) -> None:
         """Forget positions and state of partitions that another daemon has advanced."""
         ...
 
@@ -124,12 +124,12 @@ class SqliteStore:
     async def save(self, pipeline: str, epoch: int, cut: Cut) -> None:
         await self._call(lambda: self._save(pipeline, epoch, cut))
 
-    async def drop(self, pipeline: str, source: str, partitions: Collection[str]) -> None:
+    async def drop(self, pipeline: str, partitions: Collection[str]) -> None:
         def delete() -> None:
             with self._db:
                 self._db.executemany(
-                    "DELETE FROM positions WHERE pipeline = ? AND source = ? AND partition = ?",
-                    [(pipeline, source, partition) for partition in partitions],
+                    "DELETE FROM positions WHERE pipeline = ? AND partition = ?",
+                    [(pipeline, partition) for partition in partitions],
                 )
                 self._db.executemany(
                     "DELETE FROM state WHERE pipeline = ? AND partition = ?",

@@ -9,7 +9,8 @@ import structlog
 
 from streamd.api import ConfigError
 from streamd.engine.failure import PipelineStopped, backoff
-from streamd.engine.pipeline import Pipeline, guarded
+from streamd.engine.guard import guarded
+from streamd.engine.pipeline import Pipeline
 from streamd.engine.stages import Surroundings
 from streamd.engine.status import PipelineStatus, fill_gauges, status_of
 from streamd.settings.model import PipelineSpec

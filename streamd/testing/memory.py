@@ -183,9 +183,10 @@ class MemoryStore:
             else:
                 self.rows[row] = value
 
-    async def drop(self, pipeline: str, source: str, partitions: Collection[str]) -> None:
-        for partition in partitions:
-            self.positions.get(pipeline, {}).get(source, {}).pop(partition, None)
+    async def drop(self, pipeline: str, partitions: Collection[str]) -> None:
+        for positions in self.positions.get(pipeline, {}).values():
+            for partition in partitions:
+                positions.pop(partition, None)
         self.rows = {
             row: value
             for row, value in self.rows.items()
