@@ -36,7 +36,8 @@ class HttpSource:
         if context.codec is None or context.codec.content_type != "application/json":
             raise ConfigError("the source takes JSON only", path="codec")
         assert context.control is not None
-        self.answers_rejects = not config.dead_letter_rejects
+        # Whoever was answered early is not told of a reject: it must go where others go.
+        self.answers_rejects = config.ack == "stored" and not config.dead_letter_rejects
         self.address = parse_address(config.listen)
         self._config = config
         self._context = context
