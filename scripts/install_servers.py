@@ -1,7 +1,8 @@
-"""Install the real servers that the integration tests start: Kafka, MinIO and ClickHouse.
+"""Install the real servers that the integration tests start (Kafka, MinIO and ClickHouse), and
+the tools that check what is shipped for systemd and Prometheus.
 
 Run from the project's root as `python3 -m scripts.install_servers`; standard library only. All
-three at once, each to its own log. What is downloaded or built goes to a folder under a temporary
+servers at once, each to its own log. What is downloaded or built goes to a folder under a temporary
 name and is renamed when whole, so a folder that exists is complete.
 """
 
@@ -22,7 +23,13 @@ from pathlib import Path
 from tests.services import installed
 
 # Packages of Debian and its descendants, used only where the tool is missing and we may.
-APT_TOOLS = {"java": "default-jre-headless", "mvn": "maven", "go": "golang"}
+APT_TOOLS = {
+    "java": "default-jre-headless",
+    "mvn": "maven",
+    "go": "golang",
+    "promtool": "prometheus",
+    "systemd-analyze": "systemd",
+}
 MIN_JAVA, MIN_GO = 17, (1, 21)  # Go 1.21 and later fetch the newer toolchain that MinIO asks for
 
 # The package would start a server of its own, now and at every boot; the tests start theirs.
@@ -38,9 +45,11 @@ export DEBIAN_FRONTEND=noninteractive
 dpkg --configure -a
 apt-get update -qq
 apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
-case "$*" in *clickhouse-server*)
-    if [ -d /run/systemd/system ]; then systemctl disable --now clickhouse-server; fi ;;
-esac
+for service in clickhouse-server prometheus; do
+    case "$*" in *$service*)
+        if [ -d /run/systemd/system ]; then systemctl disable --now $service; fi ;;
+    esac
+done
 """
 
 
@@ -174,7 +183,7 @@ INSTALLERS = {"kafka": install_kafka, "minio": install_minio, "clickhouse": inst
 
 def missing_packages() -> list[str]:
     """What apt has to bring first. Building tools count only while there is something to build."""
-    tools = ["java"]
+    tools = ["java", "promtool", "systemd-analyze"]
     if not installed.kafka_libs().is_dir():
         tools.append("mvn")
     if not installed.minio_dir().is_dir():

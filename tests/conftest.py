@@ -9,13 +9,13 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import pytest
 
 from tests.services.clickhouse import ClickHouseServer
 from tests.services.clients import TopicFactory, create_topic, s3_client
-from tests.services.installed import NotInstalledError
+from tests.services.installed import NotInstalledError, tool_command
 from tests.services.kafka import KafkaServer
 from tests.services.minio import MinioServer
 from tests.services.server import Server
@@ -40,13 +40,38 @@ def _serve(server: S) -> Iterator[S]:
             server.start()
         except NotInstalledError as error:
             missing = error
-        if missing and os.environ.get("CI"):
-            pytest.fail(str(missing), pytrace=False)
         if missing:
-            pytest.skip(_MISSING + missing.service)
+            _go_without(missing)
         yield server
     finally:
         server.close()
+
+
+def _go_without(missing: NotInstalledError) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(str(missing), pytrace=False)
+    pytest.skip(_MISSING + missing.service)
+
+
+def _tool(program: str) -> str:
+    missing: NotInstalledError | None = None
+    try:
+        return tool_command(program)
+    except NotInstalledError as error:
+        missing = error
+    _go_without(missing)
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """The command that checks rules of Prometheus and runs their unit tests."""
+    return _tool("promtool")
+
+
+@pytest.fixture(scope="session")
+def systemd_analyze() -> str:
+    """The command that checks units; it needs no running systemd."""
+    return _tool("systemd-analyze")
 
 
 @pytest.fixture(scope="session")
@@ -128,7 +153,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             missing[service] += 1
     if not missing:
         return
-    terminalreporter.section("servers that were missing", yellow=True)
+    terminalreporter.section("servers and tools that were missing", yellow=True)
     for service, count in sorted(missing.items()):
         tests = "test" if count == 1 else "tests"
         terminalreporter.line(f"{service}: {count} {tests} skipped, it was tested by nothing")

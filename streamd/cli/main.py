@@ -74,17 +74,20 @@ def _parser() -> tuple[argparse.ArgumentParser, Any]:
     create.add_argument("plugin", metavar="ROLE/PLUGIN", help="for example sink/kafka")
     add("echo", _echo, "Print the effective configuration: defaults filled in, secrets masked.")
     add("config-schema", _schema, "Print the JSON Schema of the configuration, for editors.")
-    installing = add("install", _install, "Print or write the unit that runs the daemon.")
-    installing.add_argument("--systemd", action="store_true", required=True, help="for systemd")
-    installing.add_argument(
+    _describe_install(add("install", _install, "Print or write the unit that runs the daemon."))
+    return parser, commands
+
+
+def _describe_install(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--systemd", action="store_true", required=True, help="for systemd")
+    command.add_argument(
         "--output", type=Path, metavar="DIR", help="write it there, for example /etc/systemd/system"
     )
-    installing.add_argument(
+    command.add_argument(
         "--instance",
         action="store_true",
         help="a template for several daemons: streamd@NAME reads NAME.toml beside FILE",
     )
-    return parser, commands
 
 
 def _needs_plugins(arguments: Sequence[str], commands: Any) -> bool:

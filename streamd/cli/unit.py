@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from string import Template
 
+from streamd import exits
+
 # Works from systemd 252 on. A comment of systemd stands on a line of its own.
 _UNIT = Template("""\
 # Your own changes belong into a drop-in, which an upgrade leaves alone: systemctl edit $name
@@ -21,14 +23,14 @@ StartLimitIntervalSec=0
 Type=notify
 NotifyAccess=main
 # The dash: a failure here would be tried again for ever, as only what ExecStart exits with can
-# prevent a restart. The daemon itself then refuses the same configuration with status 78.
+# prevent a restart. The daemon then refuses the same configuration, with status $wrong_config.
 ExecStartPre=-$program --config $config check
 ExecStart=$program --config $config
 ExecReload=/bin/kill -HUP $$MAINPID
 # A pipeline that has an end makes the daemon exit with 0: Restart=on-failure lets it rest then.
 Restart=always
 RestartSec=5
-RestartPreventExitStatus=78
+RestartPreventExitStatus=$wrong_config
 # Longer than the longest drain_timeout; while draining the daemon asks for more by itself.
 TimeoutStopSec=90
 # The daemon shows signs of life several times in this time, unless a pipeline is stuck.
@@ -88,23 +90,24 @@ def unit(program: Path, config: Path, *, instance: bool) -> str:
 
     The template unit of instances reads `<instance>.toml` beside `config`.
     """
-    read = f"{_literal(config.parent)}/%i.toml" if instance else _literal(config)
+    read = f"{_escaped(config.parent)}/%i.toml" if instance else _escaped(config)
     return _UNIT.substitute(
         name=name(instance=instance).replace("@", "@NAME"),
         described=" (%i)" if instance else "",
-        program=_word(_literal(program)),
-        config=_word(read),
-        directory="streamd/%i" if instance else "streamd",
+        program=_word(_escaped(program)),
+        # Variables are replaced in arguments, not in the program's own path.
+        config=_word(read.replace("$", "$$")),
+        directory="streamd-%i" if instance else "streamd",
+        wrong_config=exits.CONFIG,
     )
 
 
-def _literal(path: Path) -> str:
-    """The path with what systemd would replace in it escaped."""
-    return str(path).replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
+def _escaped(path: Path) -> str:
+    return str(path).replace("\\", "\\\\").replace("%", "%%")
 
 
 def _word(text: str) -> str:
     """One word of a command line."""
-    if not re.search(r"[\s\"';]", text):
+    if not re.search(r"[\s\"';\\]", text):
         return text
     return '"' + text.replace('"', '\\"') + '"'

@@ -60,12 +60,23 @@ def kafka_classpath() -> str:
     return f"{libs}/*"
 
 
-def clickhouse_command() -> list[str]:
-    # Debian puts it into /usr/sbin, which is not on the PATH of everyone.
+def find(program: str) -> str | None:
+    # Debian puts some into /usr/sbin, which is not on the PATH of everyone.
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
-    if found := shutil.which("clickhouse-server", path=path):
+    return shutil.which(program, path=path)
+
+
+def tool_command(program: str) -> str:
+    """A tool that checks what is shipped for others: promtool, systemd-analyze."""
+    if found := find(program):
+        return found
+    raise NotInstalledError(program, "not on the PATH")
+
+
+def clickhouse_command() -> list[str]:
+    if found := find("clickhouse-server"):
         return [found]
-    if found := shutil.which("clickhouse", path=path):  # newer packages ship one binary
+    if found := find("clickhouse"):  # newer packages ship one binary
         return [found, "server"]
     raise NotInstalledError("clickhouse", "no clickhouse-server found")
 
