@@ -84,8 +84,19 @@ class ResultRows:
         watermark: int | None,
     ) -> dict[str, Any]:
         """One row, for windows that are each their own."""
-        names, values = columns
-        return self.rows(span, (key,), (pane,), (names, (values,)), watermark)[0]
+        one = self._one_name
+        identity = (*span, key, pane) if self.keep_panes else (*span, key)
+        row = {
+            "window": self.stage,
+            "id": self.identity(*identity),
+            "start": self.show(span[0]),
+            "end": self.show(span[1]),
+            "key": {one: key} if one and type(key) is str else key_dict(self.names, key),
+            "pane": pane,
+            "watermark": None if watermark is None else self.show(watermark),
+        }
+        row.update(zip(*columns, strict=True))
+        return row
 
 
 def batches(stage: str, chunks: Iterable[Chunk]) -> list[Batch]:

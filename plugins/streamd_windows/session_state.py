@@ -7,7 +7,7 @@ pieces hold much more than what is alive, all that is alive is written as one pi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -46,6 +46,7 @@ class SessionBody:
         "_first",
         "_gone",
         "_next",
+        "_peak",
         "_stored",
         "cells",
         "changed",
@@ -65,24 +66,34 @@ class SessionBody:
         self.next_number = 0
         self._aggregates = aggregates
         self._gone: list[int] = []
+        self._peak = 0
         self._first = 0
         self._next = 0
         self._stored = 0
 
     def of(self, key: Key) -> list[Session]:
-        """The sessions of a key."""
+        """The sessions of a key, the earliest first."""
         held = self.held.get(key)
         if held is None:
             return []
         return [held] if isinstance(held, Session) else held
 
+    def holds(self, session: Session) -> bool:
+        """Whether this very session is still there: not merged, not closed."""
+        held = self.held.get(session.key)
+        return held is session or (type(held) is list and any(s is session for s in held))
+
     def open(self, key: Key, time: int) -> Session:
         """A new session of one event."""
-        session = Session(key, time, time, self.next_number)
-        self.next_number += 1
+        number = self.next_number
+        self.next_number = number + 1
         self.live += 1
-        others = self.of(key)
-        self.held[key] = [*others, session] if others else session
+        session = Session(key, time, time, number)
+        held = self.held.get(key)
+        if held is None:
+            self.held[key] = session
+        else:
+            self.held[key] = sorted([*self.of(key), session], key=_start)
         return session
 
     def close(self, session: Session) -> list[Any]:
@@ -105,6 +116,8 @@ class SessionBody:
         into.rows += other.rows
         into.seen += other.seen
         parts = self.close(other)
+        if type(held := self.held[into.key]) is list:
+            held.sort(key=_start)
         for aggregate, cells, part in zip(self._aggregates, self.cells, parts, strict=True):
             if part is not None:
                 aggregate.absorb(cells, {into.number: part})
@@ -114,8 +127,9 @@ class SessionBody:
         if not changed and not gone:
             return
         self.changed, self._gone = {}, []
+        self._shrink()
         self._stored += len(changed) + len(gone)
-        sessions: Iterable[Session] = changed.values()
+        sessions = list(changed.values())
         if self._stored > 2 * self.live + _SLACK or not self.live:
             yield from ((("s", number), None) for number in range(self._first, self._next))
             self._first, self._stored = self._next, self.live
@@ -126,40 +140,65 @@ class SessionBody:
         self._next += 1
 
     def restore(self, rows: list[tuple[SubKey, bytes]]) -> None:
-        entries: dict[int, list[Any]] = {}
+        entries: dict[int, tuple[Any, ...]] = {}
         pieces = sorted((sub[1], data) for sub, data in rows)
         for _, data in pieces:
-            found, gone = unpack(data)
-            self._stored += len(found) + len(gone)
+            gone, *columns = unpack(data)
+            self._stored += len(columns[0]) + len(gone)
             for number in gone:
                 entries.pop(number, None)
-            entries.update((entry[0], entry) for entry in found)
+            entries.update((entry[0], entry) for entry in zip(*columns, strict=True))
         if pieces:
             self._first, self._next = pieces[0][0], pieces[-1][0] + 1
         for number in sorted(entries):
             self._decode(entries[number])
 
+    def _shrink(self) -> None:
+        """Give memory back after most sessions have ended: a dict keeps its largest size."""
+        self._peak = max(self._peak, self.live)
+        if 8 * self.live < self._peak:
+            self._peak = self.live
+            self.held = dict(self.held.items())
+            for number, aggregate in enumerate(self._aggregates):
+                cells = aggregate.cells()
+                aggregate.absorb(cells, self.cells[number])
+                self.cells[number] = cells
+
     def _all(self) -> Iterator[Session]:
         for key in self.held:
             yield from self.of(key)
 
-    def _encode(self, sessions: Iterable[Session], gone: list[int]) -> bytes:
-        entries = []
-        for s in sessions:
-            s.stored = True
-            cells = [
-                None if (cell := held.get(s.number)) is None else aggregate.encode(cell)
-                for aggregate, held in zip(self._aggregates, self.cells, strict=True)
-            ]
-            entries.append([s.number, s.key, s.start, s.last, s.rows, s.seen, s.fired, *cells])
-        return pack([entries, gone])
+    def _encode(self, sessions: list[Session], gone: list[int]) -> bytes:
+        """Column by column: much less work, and less text, than session by session."""
+        numbers = [session.number for session in sessions]
+        for session in sessions:
+            session.stored = True
+        columns: list[list[Any]] = [
+            [session.key for session in sessions],
+            [session.start for session in sessions],
+            [session.last - session.start for session in sessions],
+            [session.rows for session in sessions],
+            [session.seen for session in sessions],
+            [session.fired for session in sessions],
+            list(map(self.cells[0].get, numbers)),
+        ]
+        for aggregate, cells in zip(self._aggregates[1:], self.cells[1:], strict=True):
+            encode, get = aggregate.encode, cells.get
+            columns.append(
+                [None if (cell := get(number)) is None else encode(cell) for number in numbers]
+            )
+        return pack([gone, numbers, *columns])
 
-    def _decode(self, entry: list[Any]) -> None:
-        number, packed, start, last, rows, seen, fired, *cells = entry
+    def _decode(self, entry: tuple[Any, ...]) -> None:
+        number, packed, start, length, rows, seen, fired, *cells = entry
         self.next_number = number
         session = self.open(key_of(packed), start)
-        session.last, session.rows, session.seen = last, rows, seen
+        session.last, session.rows, session.seen = start + length, rows, seen
         session.fired, session.stored = fired, True
         for aggregate, held, cell in zip(self._aggregates, self.cells, cells, strict=True):
             if cell is not None:
                 held[number] = aggregate.decode(cell, self.partition)
+
+
+def _start(session: Session) -> int:
+    return session.start

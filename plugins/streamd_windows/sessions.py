@@ -54,6 +54,7 @@ class SessionWindower:
     def restored(self, slice_: Slice) -> None:
         for key in slice_.body.held:
             for session in slice_.body.of(key):
+                self._latest = max(self._latest, session.last + self._gap)
                 self._queue_up(slice_, session, session.last + self._gap)
 
     def revoked(self, slice_: Slice) -> None:
@@ -134,9 +135,12 @@ class SessionWindower:
         moved: dict[int, int] = {}
         get, changed, gap = body.held.get, body.changed, self._gap
         for key, time in zip(rows.keys, rows.times, strict=True):
-            session = get(key)
-            # The usual case, an event that prolongs the only session of its key.
-            if type(session) is Session and session.start <= time < session.last + gap:
+            held = get(key)
+            session = held[-1] if isinstance(held, list) else held
+            if session is None:
+                session = self._open(rows.slice, key, time)
+            # The usual case, an event that belongs to the latest session of its key.
+            elif session.start <= time < session.last + gap:
                 if time > session.last:
                     session.last = time
                     if session.fired:
@@ -151,21 +155,24 @@ class SessionWindower:
         self._latest = max(self._latest, max(rows.times) + gap)
         return numbers
 
+    def _open(self, slice_: Slice, key: Key, time: int) -> Session:
+        session: Session = slice_.body.open(key, time)
+        self._queue_up(slice_, session, time + self._gap)
+        return session
+
     def _place(self, slice_: Slice, key: Key, time: int, moved: dict[int, int]) -> Session:
         body: SessionBody = slice_.body
-        near = sorted(
-            (s for s in body.of(key) if self._touches(s, time)), key=lambda session: session.number
-        )
+        near = [session for session in body.of(key) if self._touches(session, time)]
         if not near:
-            session = body.open(key, time)
-            self._queue_up(slice_, session, time + self._gap)
-            return session
+            return self._open(slice_, key, time)
+        near.sort(key=lambda session: session.number)
         session = near[0]
+        # Before what follows, which may merge it: its place among the others goes by its start.
+        session.start = min(session.start, time)
+        session.last = max(session.last, time)
         for other in near[1:]:
             moved[other.number] = session.number
             body.merge(session, other)
-        session.start = min(session.start, time)
-        session.last = max(session.last, time)
         if session.fired:
             self._reopen(slice_, session)
         return session
@@ -176,7 +183,6 @@ class SessionWindower:
         self._queue_up(slice_, session, session.last + self._gap)
 
     def _queue_up(self, slice_: Slice, session: Session, at: int) -> None:
-        self._latest = max(self._latest, session.last + self._gap)
         entry = (at, slice_.name, session.number, next(self._serial), session)
         heapq.heappush(self._queue, entry)
 
@@ -191,7 +197,7 @@ class SessionWindower:
             slice_ = self.slices.get(name)
             if slice_ is None or id(session) in taken:
                 continue
-            if not any(held is session for held in slice_.body.of(session.key)):
+            if not slice_.body.holds(session):
                 continue  # merged or emitted with another one
             whole = whole_session(self.slices, self._gap, slice_, session)
             kept_until = whole.end + self._lateness

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Self
@@ -82,7 +83,8 @@ class WindowStage:
             read = batch.take(origin)
             times = [times[row] for row in origin]
         late, chunks = self._add(read, times, now)
-        out = self._emit(now, chunks)
+        out: list[Batch | Rejects] = []
+        out += self._emit(now, chunks)
         if late:
             self._meters.late(len(late))
             rows = [origin[row] for row in late]
@@ -96,13 +98,13 @@ class WindowStage:
             out.append(Rejects(rejects))
         return out
 
-    def tick(self, active: float) -> list[Batch | Rejects]:
+    def tick(self, active: float) -> list[Batch]:
         now = self._now()
         self._watermarks.tick(active)
         if self._early_every and now >= self._early_at and not self._emitting:
             self._early_at = now + self._early_every
             self._emitting.append(self._windower.early(self._watermark()))
-        out = self._emit(now, [], quiet=self._quiet())
+        out = self._emit(now, [], self._beyond(now, active))
         self._meters.held(self._windower.gauges(), self._watermark(), now)
         return out
 
@@ -210,24 +212,36 @@ class WindowStage:
                     chunks += made
         return late, chunks
 
-    def _emit(self, now: int, chunks: list[Chunk], quiet: bool = False) -> list[Batch | Rejects]:
-        """Close what the watermark has passed, and make batches of what that gives."""
+    def _emit(self, now: int, chunks: list[Chunk], beyond: int = NEVER) -> list[Batch]:
+        """Close what time has passed, and make batches of what that gives.
+
+        Time is the watermark, or `beyond` if that is later.
+        """
         chunks += self._windower.immediate(self._watermark())
         watermark = now if self._by_clock else self._watermarks.current()
-        if quiet and (horizon := self._windower.horizon()) is not None:
-            # Never beyond what is open: a stream that is silent for a while may go on in the past.
-            watermark = max(watermark or NEVER, min(now - self._slack, horizon))
-        if watermark is not None and not self._emitting:
-            self._floor = max(self._floor, watermark)
-            self._emitting.append(self._windower.advance(watermark))
+        passed = beyond if watermark is None else max(watermark, beyond)
+        if passed > NEVER and not self._emitting:
+            self._floor = max(self._floor, passed)
+            self._emitting.append(self._windower.advance(passed))
         chunks += self._exhaust(MAX_ROWS)
         live = [chunk for chunk in chunks if self._slices.get(chunk.slice.name) is chunk.slice]
         self._meters.emitted(live, now)
-        out: list[Batch | Rejects] = []
-        out += batches(self._context.stage, live)
-        return out
+        return batches(self._context.stage, live)
 
-    def _exhaust(self, limit: float = float("inf")) -> list[Chunk]:
+    def _beyond(self, now: int, active: float) -> int:
+        """How far time goes by itself when nothing comes."""
+        ended = active == math.inf  # the sources have come to their end
+        limit = self._close_idle_after
+        quiet = limit and active - self._watermarks.heard_last() >= limit
+        if not ended and (not quiet or self._by_clock):
+            return NEVER
+        horizon = self._windower.horizon()
+        if horizon is None or ended:
+            return NEVER if horizon is None else horizon
+        # Never beyond what is open: a stream that is silent for a while may go on in the past.
+        return min(now - self._slack, horizon)
+
+    def _exhaust(self, limit: float = math.inf) -> list[Chunk]:
         chunks: list[Chunk] = []
         while self._emitting:
             for made in self._emitting[0]:
@@ -237,10 +251,6 @@ class WindowStage:
                     return chunks
             self._emitting.popleft()
         return chunks
-
-    def _quiet(self) -> bool:
-        limit = self._close_idle_after
-        return bool(limit) and not self._by_clock and self._watermarks.silent_for() >= limit
 
     def _watermark(self) -> int | None:
         return None if self._floor == NEVER else self._floor

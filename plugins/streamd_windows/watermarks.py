@@ -96,9 +96,9 @@ class Watermarks:
             for slice_ in self._slices.values():
                 slice_.idle = slice_.heard <= limit
 
-    def silent_for(self) -> float:
-        """Active seconds since the last event of any partition."""
-        return self.active - max((s.heard for s in self._slices.values()), default=self.active)
+    def heard_last(self) -> float:
+        """When, in active seconds, the last event of any partition came."""
+        return max((s.heard for s in self._slices.values()), default=self.active)
 
     def _of(self, slice_: Slice) -> int:
         return NEVER if slice_.high == NEVER else slice_.high - self.slack

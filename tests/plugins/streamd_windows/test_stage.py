@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -186,6 +187,16 @@ def test_a_pause_in_old_events_closes_no_more_than_what_is_open() -> None:
     sink = drive(stage, batch(at(9), first=1), batch(at(10, 20), first=2), active=101.0)
     assert [reject.reason for reject in sink.rejects] == ["late"]
     assert counts(sink) == [(10, "a", 0, 1)]
+
+
+@pytest.mark.parametrize("time", ["record", "processing"])
+def test_when_the_sources_end_all_windows_close(time: str) -> None:
+    stage = tumbling(time=time, close_idle_after="0s", clock=FakeClock(START))
+    sink = drive(stage, batch(at(1, 2)), active=1.0)
+    assert counts(sink) == []
+    sink.take(stage.tick(math.inf))
+    assert counts(sink) == [(0, "a", 0, 2)]
+    assert stage.tick(math.inf) == []
 
 
 def test_processing_time_goes_by_the_clock() -> None:

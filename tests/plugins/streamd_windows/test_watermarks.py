@@ -50,7 +50,7 @@ def test_when_all_are_idle_there_is_none() -> None:
     marks.tick(0.0)
     marks.tick(10.0)
     assert marks.current() is None
-    assert marks.silent_for() == 10.0
+    assert marks.heard_last() == 0.0
 
 
 def test_an_input_not_heard_yet_holds_back_too() -> None:
