@@ -37,6 +37,7 @@ class Assignment:
         self._saving = saving
         self._log = log
         self._ended = False
+        self._waiting: set[anyio.CancelScope] = set()
 
     def rewire(
         self,
@@ -50,6 +51,8 @@ class Assignment:
     def end(self) -> None:
         """Nothing writes or commits any more: nobody need wait for it."""
         self._ended = True
+        for scope in self._waiting:
+            scope.cancel()
 
     async def assigned(
         self, source: str, partitions: Mapping[str, Committed | None]
@@ -109,9 +112,11 @@ class Assignment:
 
     async def _finish(self, partitions: Collection[str]) -> None:
         with anyio.move_on_after(self._options.revoke_timeout) as in_time:
+            self._waiting.add(in_time)
             last = await self._intake.close()
             await self._intake.until_committed(last, partitions)
-        if in_time.cancelled_caught:
+        self._waiting.discard(in_time)
+        if in_time.cancelled_caught and not self._ended:
             self._log.warning(
                 "Partitions move away with events in flight: their next owner repeats them",
                 partitions=sorted(partitions),

@@ -153,10 +153,14 @@ class Intake:
         Returns the number of the last closed epoch.
         """
         async with self.between_batches():
-            if self._ledger.open.touched:
-                self._close()
+            self.cut()
             self.flush()
             return self._ledger.open.number - 1
+
+    def cut(self) -> None:
+        """Close the open epoch if anything is in it. Call it between two batches."""
+        if self._ledger.open.touched:
+            self._close()
 
     async def close_if_due(self, *, urgent: bool = False) -> None:
         """Close the epoch if its time has come, or at once if somebody waits for an answer.

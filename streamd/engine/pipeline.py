@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from streamd.api import DEAD_LETTERS, Backlog, Misconfigured, Source
+from streamd.api import DEAD_LETTERS, Backlog, Misconfigured, Sink, Source
 from streamd.engine.build import Parts, build
 from streamd.engine.checkpoint import Checkpointer
 from streamd.engine.committer import Committer
 from streamd.engine.guard import guarded
 from streamd.engine.keeper import Keeper
+from streamd.engine.signal import Signal
 from streamd.engine.slot import Slot
 from streamd.engine.source_runner import SourceRunner
 from streamd.engine.stages import Surroundings
@@ -47,10 +48,14 @@ class Pipeline:
         self.keeper: Keeper | None = None
         self.runners: dict[str, SourceRunner] = {}
         self.committers: dict[str, Committer] = {}
+        self.draining: set[str] = set()
         self._around = around
         self._on_running = on_running
         self._stopping = anyio.Event()
         self._opening = anyio.CancelScope()
+        self._sources_changed = Signal()
+        self.reloading = False
+        self._committing: dict[str, anyio.CancelScope] = {}
         self._readers: TaskGroup
         self._writers: TaskGroup
         self._metrics = around.telemetry.pipeline(spec.name)
@@ -98,6 +103,7 @@ class Pipeline:
                     self._readers = readers
                     for name, source in parts.stages.sources.items():
                         self.start_reader(name, source)
+                    readers.start_soon(self._until_sources_end)
                     self.state = "running"
                     self._metrics.up.set(1)
                     self._on_running()
@@ -115,10 +121,11 @@ class Pipeline:
             name,
             source,
             intake=self.parts.intake,
-            batch_events=self.spec.options.batch_events,
+            batch_events=lambda: self.spec.options.batch_events,
             metrics=self._around.telemetry.stage(self.spec.name, name),
             pipeline_metrics=self._metrics,
             log=self._log.bind(stage=name),
+            on_end=self._sources_changed.set,
         )
         committer = self.committers[name] = Committer(
             name,
@@ -128,8 +135,49 @@ class Pipeline:
             metrics=self._metrics,
             log=self._log.bind(stage=name),
         )
-        self._writers.start_soon(guarded, committer.run)
+        scope = self._committing[name] = anyio.CancelScope()
+        self._writers.start_soon(guarded, partial(_within, scope, committer.run))
         self._readers.start_soon(guarded, runner.run)
+        if self._stopping.is_set():
+            runner.stop()
+
+    async def _until_sources_end(self) -> None:
+        """Keeps the readers' group open while a reload replaces the last source."""
+        while self.reloading or not all(r.ended.is_set() for r in self.runners.values()):
+            await self._sources_changed.wait()
+
+    def reloaded(self) -> None:
+        """A reload that had set `reloading` is over."""
+        self.reloading = False
+        self._sources_changed.set()
+
+    def fail(self, error: Exception) -> None:
+        """End this life with an error; the next one starts from the checkpoint."""
+
+        async def raise_it() -> None:
+            raise error
+
+        self._writers.start_soon(raise_it)
+
+    def forget_reader(self, name: str) -> None:
+        """A source is closed: nothing is committed for it any more."""
+        self._committing.pop(name).cancel()
+        del self.runners[name], self.committers[name]
+
+    def retire(self, name: str, slot: Slot, sink: Sink) -> None:
+        """A sink is removed: its slot writes what it holds, then the sink is closed."""
+        self.draining.add(name)
+        self._log.info("A removed sink drains", sink=name, rows=slot.rows)
+
+        async def drain() -> None:
+            await slot.until_empty()
+            slot.stop()
+            if self.keeper is not None:
+                await self.keeper.close(sink)
+            self.draining.discard(name)
+            self._log.info("A removed sink is closed", sink=name)
+
+        self._writers.start_soon(guarded, drain)
 
     async def _drain(self, parts: Parts) -> None:
         self.state = "draining"
@@ -170,6 +218,10 @@ class Pipeline:
 
     async def _check_state(self, parts: Parts) -> None:
         store, pipeline = self._around.store, self.spec.name
+        for gone in await store.steps(pipeline) - {step.id for step in self.spec.steps}:
+            # Positions go on without it: if the step comes back, this is not its state any more.
+            self._log.warning("The state of a step that is no more is dropped", stage=gone)
+            await store.drop_state(pipeline, gone, "")
         for step in self.spec.steps:
             key = parts.wiring.state_keys.get(step.id, "")
             if not await store.state_keys(pipeline, step.id) - {key}:
@@ -199,3 +251,8 @@ class Pipeline:
             metrics=self._metrics,
             log=self._log,
         )
+
+
+async def _within(scope: anyio.CancelScope, run: Callable[[], Awaitable[Any]]) -> None:
+    with scope:
+        await run()

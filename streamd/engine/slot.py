@@ -58,6 +58,7 @@ class Slot:
         self._hurried = 0
         self._in_use = anyio.Lock()
         self._writing = anyio.CancelScope()
+        self._living = anyio.CancelScope()
         self._left = Signal()
         self.written = 0
 
@@ -108,12 +109,17 @@ class Slot:
             self.flush(self._hurried)
             await self._left.wait()
 
+    def stop(self) -> None:
+        """End the writer of an empty slot."""
+        self._living.cancel()
+
     async def run(self) -> None:
-        """Write until cancelled. Raises what the resolver raises."""
-        while True:
-            items = await self._gather()
-            while not await self._attempt(items):
-                self.resolver.health.well()
+        """Write until stopped. Raises what the resolver raises."""
+        with self._living:
+            while True:
+                items = await self._gather()
+                while not await self._attempt(items):
+                    self.resolver.health.well()
 
     async def _attempt(self, items: list[Item]) -> bool:
         """Deliver, unless the slot is refitted meanwhile."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anyio
 
 from streamd.api import (
@@ -32,10 +34,11 @@ class SourceRunner:
         source: Source,
         *,
         intake: Intake,
-        batch_events: int,
+        batch_events: Callable[[], int],
         metrics: StageMetrics,
         pipeline_metrics: PipelineMetrics,
         log: Logger,
+        on_end: Callable[[], None],
     ) -> None:
         self.health = Health()
         self._name = name
@@ -45,16 +48,30 @@ class SourceRunner:
         self._metrics = metrics
         self._pipeline_metrics = pipeline_metrics
         self._log = log
+        self._on_end = on_end
         self._stopping = False
         self._failures = 0
         self._kept_alive = 0.0
+        self.ended = anyio.Event()
         self.read = 0
 
     def stop(self) -> None:
         """End after the batch in hand."""
         self._stopping = True
 
+    async def stop_and_wait(self) -> None:
+        """Returns when the source is no longer polled."""
+        self.stop()
+        await self.ended.wait()
+
     async def run(self) -> None:
+        try:
+            await self._read()
+        finally:
+            self.ended.set()
+            self._on_end()
+
+    async def _read(self) -> None:
         while not self._stopping:
             if self._intake.full:
                 await self._hold()
@@ -67,7 +84,7 @@ class SourceRunner:
 
     async def _poll(self) -> None:
         try:
-            batches = await self._source.poll(self._batch_events, _POLL_TIMEOUT)
+            batches = await self._source.poll(self._batch_events(), _POLL_TIMEOUT)
         except (Retryable, Misconfigured) as error:
             await self._recover(error)
             return

@@ -43,6 +43,10 @@ class Store(Protocol):
         """The state keys under which anything is stored for a step."""
         ...
 
+    async def steps(self, pipeline: str) -> set[str]:
+        """The steps for which any state is stored."""
+        ...
+
     async def save(self, pipeline: str, epoch: int, cut: Cut) -> None:
         """Store a cut, all of it or nothing.
 
@@ -120,6 +124,10 @@ class SqliteStore:
             return {key for (key,) in self._db.execute(query, (pipeline, step))}
 
         return await self._call(read)
+
+    async def steps(self, pipeline: str) -> set[str]:
+        query = "SELECT DISTINCT step FROM state WHERE pipeline = ?"
+        return await self._call(lambda: {step for (step,) in self._db.execute(query, (pipeline,))})
 
     async def save(self, pipeline: str, epoch: int, cut: Cut) -> None:
         await self._call(lambda: self._save(pipeline, epoch, cut))

@@ -46,7 +46,7 @@ class Undelivered:
         self._telemetry = telemetry
         self._clock = clock
         self._sampler = sampler
-        self._config_digest = config_digest
+        self.config_digest = config_digest
         self._settles = settles
         self._answers = answers
         self._log = log
@@ -91,7 +91,7 @@ class Undelivered:
         self._telemetry.stage(self._pipeline, stream).dropped("unread_stream", rows)
 
     def _documents(self, failure: Failure) -> list[dict[str, Any]]:
-        return documents(failure, now_ms=self._clock.now_ms(), config_digest=self._config_digest)
+        return documents(failure, now_ms=self._clock.now_ms(), config_digest=self.config_digest)
 
     def _record(
         self, failure: Failure, docs: Sequence[dict[str, Any]], epochs: Sequence[int]

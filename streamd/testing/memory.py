@@ -168,6 +168,9 @@ class MemoryStore:
     async def state_keys(self, pipeline: str, step: str) -> set[str]:
         return {key for of, by, key, _, _ in self.rows if (of, by) == (pipeline, step)}
 
+    async def steps(self, pipeline: str) -> set[str]:
+        return {row[1] for row in self.rows if row[0] == pipeline}
+
     async def save(self, pipeline: str, epoch: int, cut: Cut) -> None:
         await anyio.lowlevel.checkpoint()
         if self.fail is not None:

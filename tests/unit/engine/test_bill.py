@@ -138,4 +138,5 @@ def test_allocations_of_the_engine_do_not_follow_the_number_of_events() -> None:
         return sum(max(0, line.count_diff) for line in grown)
 
     held(SMALL)
-    assert held(LARGE) <= held(SMALL) + BATCHES
+    # One object per event would be fifty thousand more.
+    assert held(LARGE) <= held(SMALL) + 10 * BATCHES
