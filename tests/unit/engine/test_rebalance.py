@@ -170,12 +170,12 @@ def moves_about(seed: int) -> None:
     run_through(World(seed, 2, moves=any_way), seed)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(40))
 def test_a_partition_that_comes_back_brings_its_state(seed: int) -> None:
     comes_back(seed)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(40))
 def test_two_processes_lose_nothing_however_partitions_move(seed: int) -> None:
     moves_about(seed)
 
