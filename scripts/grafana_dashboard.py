@@ -1,0 +1,302 @@
+"""The Grafana dashboard, from a table of its panels to the JSON that Grafana imports.
+
+    python -m scripts.grafana_dashboard
+
+writes `config/grafana/streamd.json`; a test fails when that is stale. Standard library only.
+"""
+
+import json
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+TARGET = Path(__file__).resolve().parents[1] / "config" / "grafana" / "streamd.json"
+
+WHERE = '{instance=~"$instance",pipeline=~"$pipeline"}'
+DAEMON = '{instance=~"$instance"}'  # metrics that do not tell pipelines apart
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+COLUMNS, HEIGHT = 24, 8
+
+
+class Panel(NamedTuple):
+    """A graph, or a single value: its queries as (PromQL, legend), its unit as Grafana names it."""
+
+    title: str
+    queries: tuple[tuple[str, str], ...]
+    unit: str = "short"
+    description: str = ""
+    kind: str = "timeseries"
+    red_from: float | None = None
+
+
+def rate(metric: str, by: str, where: str = WHERE) -> str:
+    return f"sum by ({by}) (rate({metric}{where}[$__rate_interval]))"
+
+
+def quantiles(histogram: str, by: str, legend: str) -> tuple[tuple[str, str], ...]:
+    rates = rate(f"{histogram}_bucket", f"le, {by}")
+    return tuple((f"histogram_quantile({q}, {rates})", f"{legend} p{q[2:]}") for q in QUANTILES)
+
+
+QUANTILES = ("0.50", "0.99")
+STAGE, STAGE_LEGEND = "pipeline, stage", "{{pipeline}} {{stage}}"
+PIPELINE_LEGEND = "{{pipeline}} {{instance}}"
+
+ROWS: dict[str, tuple[Panel, ...]] = {
+    "Now": (
+        Panel(
+            "Pipelines that are down",
+            ((f"count(streamd_pipeline_up{WHERE} == 0) or vector(0)", ""),),
+            kind="stat",
+            red_from=1,
+        ),
+        Panel(
+            "Stages that fail",
+            ((f"count(streamd_stage_healthy{WHERE} == 0) or vector(0)", ""),),
+            kind="stat",
+            red_from=1,
+        ),
+        Panel(
+            "Oldest epoch that is not committed",
+            ((f"max(streamd_epoch_age_seconds{WHERE})", ""),),
+            unit="s",
+            kind="stat",
+            red_from=300,
+        ),
+        Panel(
+            "Dead letters in store",
+            ((f"sum(dlq_backlog_size{WHERE})", ""),),
+            kind="stat",
+            red_from=1000,
+        ),
+    ),
+    "Throughput": (
+        Panel(
+            "Events by stage",
+            ((rate("streamd_events_total", STAGE), STAGE_LEGEND),),
+            unit="ops",
+            description="Read by a source, processed by a step, written by a sink.",
+        ),
+        Panel(
+            "Bytes read",
+            ((rate("streamd_bytes_total", STAGE), STAGE_LEGEND),),
+            unit="Bps",
+        ),
+        Panel(
+            "How events ended",
+            ((rate("consumer_messages_processed_total", "status", DAEMON), "{{status}}"),),
+            unit="ops",
+        ),
+    ),
+    "Lag": (
+        Panel(
+            "Records that wait in Kafka",
+            ((f"sum by ({STAGE}) (streamd_kafka_lag_records{WHERE})", STAGE_LEGEND),),
+        ),
+        Panel(
+            "Age of the record last read, while more wait",
+            ((f"max by ({STAGE}) (streamd_kafka_lag_seconds{WHERE})", STAGE_LEGEND),),
+            unit="s",
+        ),
+        Panel(
+            "Records lost to retention",
+            ((f"sum by ({STAGE}) (streamd_kafka_lost_records_total{WHERE})", STAGE_LEGEND),),
+            description="Since the daemon started.",
+        ),
+    ),
+    "Latency": (
+        Panel(
+            "From read to delivered",
+            quantiles("consumer_processing_duration_seconds", STAGE, STAGE_LEGEND),
+            unit="s",
+            description="Of the oldest event of each write.",
+        ),
+        Panel(
+            "One write",
+            quantiles("streamd_write_duration_seconds", STAGE, STAGE_LEGEND),
+            unit="s",
+        ),
+        Panel(
+            "Storing a checkpoint",
+            quantiles("streamd_checkpoint_duration_seconds", "pipeline", "{{pipeline}}"),
+            unit="s",
+        ),
+    ),
+    "Errors": (
+        Panel(
+            "Retries",
+            ((rate("streamd_retries_total", STAGE), STAGE_LEGEND),),
+            unit="ops",
+        ),
+        Panel(
+            "Refused, by reason",
+            (
+                (
+                    rate("streamd_rejected_events_total", f"{STAGE}, reason"),
+                    STAGE_LEGEND + " {{reason}}",
+                ),
+            ),
+            unit="ops",
+        ),
+        Panel(
+            "Stages that get on",
+            ((f"min by ({STAGE}) (streamd_stage_healthy{WHERE})", STAGE_LEGEND),),
+            description="0 while a stage does not get on.",
+        ),
+        Panel(
+            "Restarts from a checkpoint, commits that failed",
+            (
+                (f"increase(streamd_pipeline_restarts_total{WHERE}[$__rate_interval])", "restarts"),
+                (f"increase(streamd_failed_commits_total{WHERE}[$__rate_interval])", "commits"),
+            ),
+        ),
+    ),
+    "Dead letters": (
+        Panel(
+            "Dead letters by type of error",
+            ((rate("dlq_messages_total", "error_type", DAEMON), "{{error_type}}"),),
+            unit="ops",
+        ),
+        Panel(
+            "Validation failures by reason",
+            ((rate("consumer_validation_failures_total", "reason", DAEMON), "{{reason}}"),),
+            unit="ops",
+        ),
+        Panel("In store", ((f"dlq_backlog_size{WHERE}", PIPELINE_LEGEND),)),
+    ),
+    "Epochs": (
+        Panel(
+            "Age of the oldest epoch that is not committed",
+            ((f"streamd_epoch_age_seconds{WHERE}", PIPELINE_LEGEND),),
+            unit="s",
+        ),
+        Panel(
+            "Epochs committed", ((rate("streamd_epochs_total", "pipeline"), "{{pipeline}}"),), "ops"
+        ),
+    ),
+    "Queues": (
+        Panel(
+            "Events in the slots of sinks",
+            ((f"sum by ({STAGE}) (streamd_queue_events{WHERE})", STAGE_LEGEND),),
+        ),
+        Panel(
+            "Events in flight",
+            ((f"streamd_in_flight_events{WHERE}", PIPELINE_LEGEND),),
+        ),
+        Panel(
+            "Bytes in flight",
+            ((f"streamd_in_flight_bytes{WHERE}", PIPELINE_LEGEND),),
+            unit="bytes",
+        ),
+        Panel(
+            "Back-pressure",
+            ((f"avg_over_time(streamd_held{WHERE}[$__rate_interval])", PIPELINE_LEGEND),),
+            unit="percentunit",
+            description="Share of the time in which the sources were kept from reading.",
+        ),
+    ),
+    "Windows": (
+        Panel(
+            "Watermark behind the clock",
+            ((f"max by ({STAGE}) (streamd_watermark_lag_seconds{WHERE})", STAGE_LEGEND),),
+            unit="s",
+        ),
+        Panel(
+            "Open windows, keys held",
+            (
+                (f"sum by ({STAGE}) (streamd_window_open{WHERE})", STAGE_LEGEND + " windows"),
+                (f"sum by ({STAGE}) (streamd_window_keys{WHERE})", STAGE_LEGEND + " keys"),
+            ),
+        ),
+        Panel(
+            "Late events",
+            ((rate("streamd_window_late_events_total", STAGE), STAGE_LEGEND),),
+            unit="ops",
+        ),
+        Panel(
+            "From a window's end to its result",
+            quantiles("streamd_window_emit_latency_seconds", STAGE, STAGE_LEGEND),
+            unit="s",
+        ),
+    ),
+}
+
+
+def dashboard() -> dict[str, Any]:
+    return {
+        "uid": "streamd",
+        "title": "streamd",
+        "tags": ["streamd"],
+        "schemaVersion": 39,
+        "editable": True,
+        "refresh": "30s",
+        "time": {"from": "now-3h", "to": "now"},
+        "timezone": "browser",
+        "templating": {"list": list(_variables())},
+        "panels": list(_panels()),
+    }
+
+
+def _variables() -> Iterator[dict[str, Any]]:
+    yield {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Source"}
+    for name, query in (
+        ("instance", "label_values(streamd_pipeline_up, instance)"),
+        ("pipeline", 'label_values(streamd_pipeline_up{instance=~"$instance"}, pipeline)'),
+    ):
+        yield {
+            "name": name,
+            "label": name.capitalize(),
+            "type": "query",
+            "datasource": DATASOURCE,
+            "definition": query,
+            "query": {"query": query, "refId": name},
+            "refresh": 2,
+            "multi": True,
+            "includeAll": True,
+            "allValue": ".*",
+            "current": {"text": ["All"], "value": ["$__all"]},
+        }
+
+
+def _panels() -> Iterator[dict[str, Any]]:
+    numbers, top = count(1), 0
+    for title, panels in ROWS.items():
+        where = {"x": 0, "y": top, "w": COLUMNS, "h": 1}
+        yield {"id": next(numbers), "type": "row", "title": title, "gridPos": where, "panels": []}
+        height = HEIGHT // 2 if panels[0].kind == "stat" else HEIGHT
+        width = COLUMNS // len(panels)
+        for place, panel in enumerate(panels):
+            where = {"x": place * width, "y": top + 1, "w": width, "h": height}
+            yield {"id": next(numbers), "gridPos": where, **_drawn(panel)}
+        top += 1 + height
+
+
+def _drawn(panel: Panel) -> dict[str, Any]:
+    steps: list[dict[str, Any]] = [{"color": "green", "value": None}]
+    if panel.red_from is not None:
+        steps.append({"color": "red", "value": panel.red_from})
+    defaults = {
+        "unit": panel.unit,
+        "min": 0,
+        "thresholds": {"mode": "absolute", "steps": steps},
+    }
+    return {
+        "type": panel.kind,
+        "title": panel.title,
+        "description": panel.description,
+        "datasource": DATASOURCE,
+        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "targets": [
+            {"refId": chr(ord("A") + n), "expr": expr, "legendFormat": legend or "__auto"}
+            for n, (expr, legend) in enumerate(panel.queries)
+        ],
+    }
+
+
+def text() -> str:
+    return json.dumps(dashboard(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(text(), encoding="utf-8")
