@@ -66,16 +66,12 @@ def openapi(config: HttpConfig, keys_required: bool) -> dict[str, Any]:
 
 def _ingest(config: HttpConfig) -> dict[str, Any]:
     event = {"$ref": "#/components/schemas/NewEvent"}
-    several = {
-        "type": "array",
-        "items": event,
-        "minItems": 1,
-        "maxItems": config.max_request_events,
-    }
+    several = {"type": "array", "items": event, "minItems": 1}
     return {
         "summary": "Take one event, a JSON array of events, or one event per line (NDJSON).",
         "description": "id and timestamp are filled in where an event lacks them. The status is"
         " that of the event that fared worst; the body has the outcome of each."
+        f" At most {config.max_request_events} events and {int(config.max_body)} bytes;"
         f" Content-Encoding may be {' or '.join(ENCODINGS)}.",
         "requestBody": {
             "required": True,
@@ -97,14 +93,12 @@ def _ingest(config: HttpConfig) -> dict[str, Any]:
 def _validate() -> dict[str, Any]:
     return {
         "summary": "Check a bare payload against the rules of the validator `event`.",
-        "description": "Nothing is stored.",
+        "description": "Answers any JSON with 200: the verdict is in the body. Stores nothing.",
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {
-                    "schema": {"$ref": "#/components/schemas/Payload"},
-                    "example": _EXAMPLE,
-                }
+                # No schema: to tell what is wrong with a payload is what this is for.
+                "application/json": {"schema": {}, "example": _EXAMPLE}
             },
         },
         "responses": {
