@@ -72,6 +72,13 @@ def _parser() -> tuple[argparse.ArgumentParser, Any]:
     listing.add_argument("role", nargs="?", metavar="ROLE", help="only this role")
     create = add("create", _create, "Print a commented sample of a plugin's settings.")
     create.add_argument("plugin", metavar="ROLE/PLUGIN", help="for example sink/kafka")
+    testing = add("test", _test, "Run the tests that stand in configuration files, as [[test]].")
+    testing.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help="instead of the configuration file"
+    )
+    testing.add_argument("--only", default="", metavar="TEXT", help="those with this in their name")
+    graph = add("graph", _graph, "Print how the stages are wired, as a picture's source.")
+    graph.add_argument("--format", choices=("dot", "mermaid"), default="dot", help="default: dot")
     add("echo", _echo, "Print the effective configuration: defaults filled in, secrets masked.")
     add("config-schema", _schema, "Print the JSON Schema of the configuration, for editors.")
     _describe_install(add("install", _install, "Print or write the unit that runs the daemon."))
@@ -137,6 +144,18 @@ def _create(args: argparse.Namespace) -> int:
     from streamd.cli.plugins import create
 
     return create(args.config, args.plugin)
+
+
+def _test(args: argparse.Namespace) -> int:
+    from streamd.cli.test import test
+
+    return test(args.files or [args.config], args.only)
+
+
+def _graph(args: argparse.Namespace) -> int:
+    from streamd.cli.graph import graph
+
+    return graph(args.config, args.format)
 
 
 def _echo(args: argparse.Namespace) -> int:

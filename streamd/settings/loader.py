@@ -34,7 +34,12 @@ def load(path: FilePath, env: Mapping[str, str] = os.environ) -> Settings:
 
     Raises SettingsError with every error found.
     """
-    source = document.read(path)
+    return load_document(document.read(path), env)
+
+
+def load_document(source: document.Document, env: Mapping[str, str]) -> Settings:
+    """Check a configuration that was read already: see `load`."""
+    path = source.file
     problems = Problems(str(path), source.lines)
     data = {
         key: resolve(value, (key,), env, path.parent, problems)
