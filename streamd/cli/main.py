@@ -61,28 +61,34 @@ def _parser() -> tuple[argparse.ArgumentParser, Any]:
         return command
 
     add("run", _run, "Run the daemon (the default).")
-    check = add("check", _check, "Check the configuration without running it.")
-    check.add_argument(
-        "--connect", action="store_true", help="also ask each stage whether it would work"
-    )
-    check.add_argument(
-        "--timeout", type=float, default=10.0, metavar="SECONDS", help="of each (default: 10)"
-    )
+    _describe_check(add("check", _check, "Check the configuration without running it."))
     listing = add("list", _list, "List the plugins that a configuration can name.")
     listing.add_argument("role", nargs="?", metavar="ROLE", help="only this role")
     create = add("create", _create, "Print a commented sample of a plugin's settings.")
     create.add_argument("plugin", metavar="ROLE/PLUGIN", help="for example sink/kafka")
-    testing = add("test", _test, "Run the tests that stand in configuration files, as [[test]].")
-    testing.add_argument(
-        "files", nargs="*", type=Path, metavar="FILE", help="instead of the configuration file"
-    )
-    testing.add_argument("--only", default="", metavar="TEXT", help="those with this in their name")
+    _describe_test(add("test", _test, "Run the tests that configuration files hold as [[test]]."))
     graph = add("graph", _graph, "Print how the stages are wired, as a picture's source.")
     graph.add_argument("--format", choices=("dot", "mermaid"), default="dot", help="default: dot")
     add("echo", _echo, "Print the effective configuration: defaults filled in, secrets masked.")
     add("config-schema", _schema, "Print the JSON Schema of the configuration, for editors.")
     _describe_install(add("install", _install, "Print or write the unit that runs the daemon."))
     return parser, commands
+
+
+def _describe_check(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--connect", action="store_true", help="also ask each stage whether it would work"
+    )
+    command.add_argument(
+        "--timeout", type=float, default=10.0, metavar="SECONDS", help="of each (default: 10)"
+    )
+
+
+def _describe_test(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help="instead of the configuration file"
+    )
+    command.add_argument("--only", default="", metavar="TEXT", help="those with this in their name")
 
 
 def _describe_install(command: argparse.ArgumentParser) -> None:
