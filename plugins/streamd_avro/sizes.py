@@ -1,0 +1,23 @@
+"""How few bytes a value can take: where that is none, a count could ask for any number of items."""
+
+from __future__ import annotations
+
+from streamd_avro.schema import Fixed, Primitive, Record, Type
+
+MAX_EMPTY_ITEMS = 10_000
+"""Items of an array whose items take no bytes. Ten bytes of input must not fill the memory."""
+
+
+def takes_no_bytes(schema: Type, within: tuple[Type, ...] = ()) -> bool:
+    """Whether there is a value of no bytes at all."""
+    match schema:
+        case Primitive(kind):
+            return kind == "null"
+        case Fixed(size=size):
+            return size == 0
+        case Record(fields=fields):
+            if schema in within:
+                return True  # it holds itself: the other fields decide
+            return all(takes_no_bytes(field.type, (*within, schema)) for field in fields)
+        case _:
+            return False
