@@ -27,7 +27,7 @@ async def test_events_that_clickhouse_cannot_take_are_in_bucket_and_topic(
     await create_topic(private_kafka, 1, name="events")
     await create_topic(private_kafka, 1, name="dlq-events")
     text = EXAMPLE.read_text()
-    configuration = text.replace('"127.0.0.1:8001"', '"{admin}"')
+    configuration = text.replace("${STREAMD_ADMIN:-127.0.0.1:8001}", "{admin}")
     assert configuration != text
     environment = {
         "STATE_DIRECTORY": str(tmp_path / "state"),
