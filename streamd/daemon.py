@@ -10,25 +10,28 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 import structlog
+from anyio.abc import TaskGroup
 
 from streamd import exits
 from streamd.api import SystemClock
+from streamd.engine.signal import Signal
 from streamd.engine.stages import Surroundings
-from streamd.engine.store import SqliteStore
+from streamd.engine.store import SqliteStore, Store
 from streamd.engine.supervisor import ExitRequested, Supervisor
 from streamd.notify import Notifier
+from streamd.reloading import Reloader
+from streamd.reporting import Reporter
 from streamd.settings.loader import load
-from streamd.settings.model import Settings
+from streamd.settings.model import PipelineSpec, Settings
 from streamd.settings.problems import SettingsError
 from streamd.telemetry import logs
 from streamd.telemetry.metrics import Telemetry
 
-_REPORT_EVERY = 10.0
-_DRAIN_NOTE_EVERY = 5.0
+_STARTS_WITHIN = 5.0
+"""Seconds after which the daemon counts as started even if a pipeline does not run yet."""
 
 
 def run(config: Path) -> int:
@@ -74,7 +77,7 @@ def _sole_user(state_dir: Path) -> Iterator[None]:
 
 
 class Daemon:
-    """All pipelines of one configuration."""
+    """All pipelines of one configuration, and of those that replace it."""
 
     def __init__(self, settings: Settings, state_dir: Path) -> None:
         self.settings = settings
@@ -83,27 +86,23 @@ class Daemon:
         self._state_dir = state_dir
         self._log = structlog.get_logger()
         self._notifier = Notifier()
+        self._reporter = Reporter(self.supervisors, self._notifier)
+        self._reload_wanted = Signal()
         self._stopping = False
+        self._pipelines: TaskGroup
+        self._store: Store
 
     async def run(self) -> int:
         """Returns an exit code once every pipeline has ended."""
-        catalog = self.settings.catalog
-        async with SqliteStore(self._state_dir / "checkpoints.db") as store:
-            around = Surroundings(
-                store,
-                self.telemetry,
-                SystemClock(),
-                self._state_dir,
-                self.settings.digest,
-                {role: catalog.extensions(role) for role in catalog.roles()},
-            )
+        async with SqliteStore(self._state_dir / "checkpoints.db") as self._store:
             for spec in self.settings.pipelines:
-                self.supervisors[spec.name] = self._supervisor(spec, around)
+                self.supervisors[spec.name] = self._supervisor(spec, self.settings)
             async with anyio.create_task_group() as services:
                 services.start_soon(self._watch_signals, services.cancel_scope)
                 services.start_soon(self._serve_admin)
-                services.start_soon(self._report)
-                services.start_soon(self._feed_watchdog)
+                services.start_soon(self._reporter.report)
+                services.start_soon(self._reporter.feed_watchdog)
+                services.start_soon(self._reload_when_wanted)
                 try:
                     await self._run_pipelines()
                 except* ExitRequested as group:
@@ -112,31 +111,44 @@ class Daemon:
                 services.cancel_scope.cancel()
         return self._exit_code()
 
-    async def _run_pipelines(self) -> None:
-        async with anyio.create_task_group() as pipelines:
-            for supervisor in self.supervisors.values():
-                pipelines.start_soon(supervisor.run)
-            pipelines.start_soon(self._once_running)
+    def start(self, spec: PipelineSpec, settings: Settings) -> None:
+        """Run a pipeline that a reload has brought."""
+        supervisor = self.supervisors[spec.name] = self._supervisor(spec, settings)
+        self._pipelines.start_soon(supervisor.run)
 
-    def _supervisor(self, spec: Any, around: Surroundings) -> Supervisor:
-        hook = self.settings.catalog.hook
+    async def _run_pipelines(self) -> None:
+        async with anyio.create_task_group() as self._pipelines:
+            for supervisor in self.supervisors.values():
+                self._pipelines.start_soon(supervisor.run)
+            self._pipelines.start_soon(self._once_running)
+
+    def _supervisor(self, spec: PipelineSpec, settings: Settings) -> Supervisor:
+        catalog = settings.catalog
 
         def on_state(state: str, reason: str) -> None:
             if state != "failed":  # which the supervisor tells, with what follows from it
                 self._log.info(f"Pipeline {state}", pipeline=spec.name)
-            hook.streamd_pipeline_state(pipeline=spec.name, state=state, reason=reason)
+            catalog.hook.streamd_pipeline_state(pipeline=spec.name, state=state, reason=reason)
 
+        around = Surroundings(
+            self._store,
+            self.telemetry,
+            SystemClock(),
+            self._state_dir,
+            settings.digest,
+            {role: catalog.extensions(role) for role in catalog.roles()},
+        )
         return Supervisor(spec, around, on_state)
 
     async def _once_running(self) -> None:
         for supervisor in self.supervisors.values():
-            with anyio.move_on_after(5):
+            with anyio.move_on_after(_STARTS_WITHIN):
                 await supervisor.running.wait()
         # What was made until now lives as long as the daemon: no collection need look at it.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
-        self._notifier.ready(self._summary())
+        self._notifier.ready(self._reporter.summary())
         for line in self.settings.daemon.banner:
             self._log.info(line)
 
@@ -145,17 +157,33 @@ class Daemon:
             async for number in signals:
                 name = signal.Signals(number).name
                 if number == signal.SIGHUP:
-                    self._log.warning("Reload is not possible yet; restart to apply changes")
+                    self._reload_wanted.set()
                 elif self._stopping:
                     self._log.warning("Stopping at once; what is in flight is read again", by=name)
                     everything.cancel()
                     return
                 else:
-                    self._stopping = True
-                    self._log.info("Stopping: draining what is in flight", by=name)
-                    self._notifier.stopping("draining")
-                    for supervisor in self.supervisors.values():
-                        supervisor.stop()
+                    self._stop(name)
+
+    def _stop(self, by: str) -> None:
+        self._stopping = self._reporter.draining = True
+        self._log.info("Stopping: draining what is in flight", by=by)
+        self._notifier.stopping("draining")
+        for supervisor in self.supervisors.values():
+            supervisor.stop()
+
+    async def _reload_when_wanted(self) -> None:
+        """Signals that come while a reload is at work are one more reload."""
+        reloader = Reloader(self.supervisors, self.start, self.telemetry)
+        while True:
+            await self._reload_wanted.wait()
+            if self._stopping:
+                return
+            self._notifier.reloading()
+            try:
+                self.settings = await reloader.reload(self.settings)
+            finally:
+                self._notifier.ready(self._reporter.summary())
 
     async def _serve_admin(self) -> None:
         if not self.settings.daemon.admin:
@@ -163,49 +191,6 @@ class Daemon:
         from streamd.http import serve  # aiohttp is slow to import: the pipelines start first
 
         await serve(self.settings.daemon.admin, self.telemetry, self.supervisors)
-
-    async def _feed_watchdog(self) -> None:
-        """Sign of life for the service manager, unless a pipeline is stuck and cannot say why.
-
-        A sink that is down is no reason to restart: that would not bring it back.
-        """
-        interval = self._notifier.watchdog_interval or _DRAIN_NOTE_EVERY
-        while True:
-            if not any(supervisor.status().stuck for supervisor in self.supervisors.values()):
-                self._notifier.alive()
-            if self._stopping:
-                self._notifier.extend_timeout(3 * _DRAIN_NOTE_EVERY)
-            await anyio.sleep(min(interval, _DRAIN_NOTE_EVERY))
-
-    def _summary(self) -> str:
-        """One line for `systemctl status`."""
-        parts = []
-        for name, supervisor in self.supervisors.items():
-            status = supervisor.status()
-            parts.append(f"{name}: {status.state}, {status.read} read")
-        return "; ".join(parts)
-
-    async def _report(self) -> None:
-        """A line now and then that says what each pipeline does, while it does something."""
-        seen: dict[str, int] = {}
-        while True:
-            await anyio.sleep(_REPORT_EVERY)
-            self._notifier.status(self._summary())
-            for name, supervisor in self.supervisors.items():
-                status = supervisor.status()
-                if status.read == seen.get(name, 0) and status.ready:
-                    continue
-                per_second = (status.read - seen.get(name, 0)) / _REPORT_EVERY
-                seen[name] = status.read
-                stored = {stage: s.events for stage, s in status.stages.items() if s.role == "sink"}
-                self._log.info(
-                    "Progress",
-                    pipeline=name,
-                    per_second=round(per_second, 1),
-                    read=status.read,
-                    **stored,
-                    **({"problems": status.problems} if status.problems else {}),
-                )
 
     def _exit_code(self) -> int:
         failed = any(supervisor.failure for supervisor in self.supervisors.values())

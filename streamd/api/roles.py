@@ -163,11 +163,17 @@ class Stateful(Protocol):
     """
 
     def assign(self, partitions: Collection[str], rows: Iterable[tuple[str, bytes, bytes]]) -> None:
-        """These partitions are ours from now on; `rows` (partition, key, value) is their state."""
+        """These partitions are ours from now on; `rows` (partition, key, value) is their state.
+
+        Replaces what the step may hold of them.
+        """
         ...
 
     def revoke(self, partitions: Collection[str]) -> None:
-        """These partitions are no longer ours: forget their state, emit nothing for it."""
+        """These partitions are no longer ours: forget their state, emit nothing for it.
+
+        Changes that were not taken yet are dropped, and nothing is reported as gone.
+        """
         ...
 
     def take_changes(self) -> Sequence[tuple[str, bytes, bytes | None]]:

@@ -8,7 +8,7 @@ import anyio
 
 from streamd.api import Committed, Fatal, Logger, Misconfigured, Stateful
 from streamd.engine.intake import Intake
-from streamd.engine.store import Checkpoint, Store
+from streamd.engine.store import Positions, Store
 from streamd.settings.model import PipelineOptions
 
 
@@ -61,8 +61,8 @@ class Assignment:
         # Not while a checkpoint is being stored: it may still hold these partitions as they were.
         async with self._intake.between_batches(), self._saving:
             self._refuse_twice_owned(source, partitions)
-            checkpoint = await self._store.last(self._pipeline)
-            stored = _stored(checkpoint, source)
+            known = await self._store.positions(self._pipeline, partitions.keys())
+            stored = _stored(known, source)
             foreign = {
                 partition
                 for partition, committed in partitions.items()
@@ -75,6 +75,10 @@ class Assignment:
                 )
                 stateful.assign(partitions.keys(), rows)
             self._intake.own(source, partitions.keys())
+            # A crash came between store and commit: the broker is to know what is durable.
+            self._intake.owe(
+                source, {p: at for p, at in stored.items() if _behind(partitions[p], at)}
+            )
             return {
                 partition: stored.get(partition, committed.position if committed else None)
                 for partition, committed in partitions.items()
@@ -127,12 +131,16 @@ class Assignment:
         self._intake.forget(partitions)
 
 
-def _stored(checkpoint: Checkpoint, source: str) -> dict[str, int]:
+def _behind(committed: Committed | None, position: int) -> bool:
+    return committed is None or committed.position != position
+
+
+def _stored(known: Positions, source: str) -> dict[str, int]:
     """The positions of a source; those of a source that was called otherwise count as well.
 
     The state of the steps knows partitions, not sources: both must be of one moment.
     """
     stored: dict[str, int] = {}
-    for positions in checkpoint.positions.values():
+    for positions in known.values():
         stored.update(positions)
-    return stored | checkpoint.positions.get(source, {})
+    return stored | known.get(source, {})

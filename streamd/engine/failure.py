@@ -190,7 +190,6 @@ class Resolver:
             case DeadLetter(stream):
                 await self.bury(self.buries_into or stream, failure, epochs)
             case Drop(reason):
-                self.log.warning("Dropped", rows=rows, reason=reason, error=str(failure.error))
                 self.dropped(failure, epochs, reason)
             case Stop(reason):
                 raise PipelineStopped(f"{self.stage}: {reason}") from failure.error

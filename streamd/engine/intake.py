@@ -206,9 +206,14 @@ class Intake:
         """The checkpoint of an epoch is stored; its positions are to be committed."""
         self.durable_epoch = epoch
         for source, moved in positions.items():
-            owed = self.owed.setdefault(source, {})
-            owed.update({p: at for p, at in moved.items() if self.owners.get(p) == source})
+            self.owe(source, moved)
         self._progressed_at = anyio.current_time()
+        self.progress.set()
+
+    def owe(self, source: str, positions: Mapping[str, int]) -> None:
+        """These positions are to be committed, of partitions that the source still reads."""
+        owed = self.owed.setdefault(source, {})
+        owed.update({p: at for p, at in positions.items() if self.owners.get(p) == source})
         self.progress.set()
 
     def paid(self, source: str, positions: Mapping[str, int]) -> None:

@@ -36,17 +36,22 @@ class Keeper:
         self._open.remove(stage)
 
     async def close_all(self) -> None:
-        """Leave what is open, the last one first."""
-        for stage in reversed(self._open.copy()):
-            await self.close(stage)
+        """Leave what is open, the last one first. Has to be called, also after a cancellation."""
+        with anyio.CancelScope(shield=True):
+            for stage in reversed(self._open.copy()):
+                await self.close(stage)
 
     async def _keep(self, stage: Any, *, task_status: TaskStatus[None]) -> None:
         await guarded(partial(self._hold, stage, task_status))
 
     async def _hold(self, stage: Any, task_status: TaskStatus[None]) -> None:
         closing, closed = anyio.Event(), anyio.Event()
-        async with stage:
-            self._closing[id(stage)] = (closing, closed)
-            task_status.started()
-            await closing.wait()
-        closed.set()
+        try:
+            async with stage:
+                self._closing[id(stage)] = (closing, closed)
+                task_status.started()
+                # A stage is not left while it may still be called: its time comes in close.
+                with anyio.CancelScope(shield=True):
+                    await closing.wait()
+        finally:
+            closed.set()

@@ -88,7 +88,7 @@ class Pipeline:
                 parts.assignment.end()
                 self.state = "stopped"
                 self._metrics.up.set(0)
-            await self.keeper.close_all()
+                await self.keeper.close_all()
 
     async def _flow(self, parts: Parts) -> None:
         async with anyio.create_task_group() as writers:

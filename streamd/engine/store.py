@@ -33,6 +33,10 @@ class Store(Protocol):
 
     async def last(self, pipeline: str) -> Checkpoint: ...
 
+    async def positions(self, pipeline: str, partitions: Collection[str]) -> Positions:
+        """The stored positions of these partitions, per source."""
+        ...
+
     async def state(
         self, pipeline: str, step: str, key: str, partitions: Collection[str]
     ) -> list[StateRow]:
@@ -72,6 +76,7 @@ CREATE TABLE IF NOT EXISTS positions (
     pipeline TEXT, source TEXT, partition TEXT, position INTEGER NOT NULL,
     PRIMARY KEY (pipeline, source, partition)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS positions_by_partition ON positions (pipeline, partition);
 CREATE TABLE IF NOT EXISTS state (
     pipeline TEXT, step TEXT, state_key TEXT, partition TEXT, key BLOB, value BLOB NOT NULL,
     PRIMARY KEY (pipeline, step, state_key, partition, key)
@@ -102,6 +107,19 @@ class SqliteStore:
 
     async def last(self, pipeline: str) -> Checkpoint:
         return await self._call(lambda: self._last(pipeline))
+
+    async def positions(self, pipeline: str, partitions: Collection[str]) -> Positions:
+        def read() -> Positions:
+            found: Positions = {}
+            for partition in partitions:
+                for source, position in self._db.execute(
+                    "SELECT source, position FROM positions WHERE pipeline = ? AND partition = ?",
+                    (pipeline, partition),
+                ):
+                    found.setdefault(source, {})[partition] = position
+            return found
+
+        return await self._call(read)
 
     async def state(
         self, pipeline: str, step: str, key: str, partitions: Collection[str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import anyio
 import structlog
@@ -11,6 +12,7 @@ from streamd.api import ConfigError
 from streamd.engine.failure import PipelineStopped, backoff
 from streamd.engine.guard import guarded
 from streamd.engine.pipeline import Pipeline
+from streamd.engine.reload import reload
 from streamd.engine.stages import Surroundings
 from streamd.engine.status import PipelineStatus, fill_gauges, status_of
 from streamd.settings.model import PipelineSpec
@@ -41,21 +43,45 @@ class Supervisor:
         self._around = around
         self._observer = on_state
         self._life = Pipeline(spec, around, self._started)
+        self.ended = False
         self._restarts = 0
+        self._pausing = False
+        self._wake = anyio.Event()
         self._stopping = anyio.Event()
         self._log = structlog.get_logger().bind(pipeline=spec.name)
 
     def stop(self) -> None:
         """Drain; `run` returns once that is done."""
         self._stopping.set()
+        self._wake.set()
         self._on_state("draining", "")
         self._life.stop()
+
+    async def reload(self, spec: PipelineSpec, config_digest: str) -> float:
+        """Go on with another specification; returns how long the chain stood still (seconds).
+
+        A pipeline that waits for its next start takes the specification then, and starts now.
+        Raises ReloadRefusedError, and leaves everything as it was.
+        """
+        stood = 0.0
+        if not self._pausing:
+            stood = await reload(self._life, spec, config_digest)
+        self.spec = spec
+        self._around = replace(self._around, config_digest=config_digest)
+        self._wake.set()
+        return stood
 
     async def run(self) -> None:
         """Returns when the pipeline was stopped, has come to its end, or is not to run again.
 
         Raises ExitRequested if it failed and `on_failure` is "exit".
         """
+        try:
+            await self._live()
+        finally:
+            self.ended = True
+
+    async def _live(self) -> None:
         tries = 0
         while not self._stopping.is_set():
             started = anyio.current_time()
@@ -117,8 +143,10 @@ class Supervisor:
         return final or how == "stop"
 
     async def _pause(self, seconds: float) -> None:
+        self._wake, self._pausing = anyio.Event(), True
         with anyio.move_on_after(seconds):
-            await self._stopping.wait()
+            await self._wake.wait()
+        self._pausing = False
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -84,6 +84,14 @@ class Undelivered:
         """A policy has dropped the rows."""
         rows = len(failure.batch)
         self._telemetry.stage(self._pipeline, failure.stage).dropped(reason, rows)
+        if told := self._sampler.allow((failure.stage, "dropped", reason), rows):
+            self._log.warning(
+                "Dropped",
+                stage=failure.stage,
+                reason=reason,
+                events=told,
+                error=str(failure.error)[:200],
+            )
         self._settle("dropped", failure, [None] * rows, epochs)
 
     def unread(self, stream: str, rows: int) -> None:

@@ -15,6 +15,8 @@ from streamd.api import Counter, Gauge, Histogram, Rejected
 
 _LATENCIES = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
+_MOST_REASONS = 200
+
 Factory = Callable[..., Any]
 
 
@@ -23,10 +25,14 @@ class Telemetry:
 
     def __init__(self, registry: prometheus.CollectorRegistry | None = None) -> None:
         self.registry = registry or prometheus.CollectorRegistry(auto_describe=True)
+        self._reasons: set[str] = set()
         self._made: dict[str, tuple[Any, tuple[str, ...]]] = {}
 
     def pipeline(self, pipeline: str) -> PipelineMetrics:
         return PipelineMetrics(self, pipeline)
+
+    def reloads(self) -> ReloadMetrics:
+        return ReloadMetrics(self)
 
     def stage(self, pipeline: str, stage: str) -> StageMetrics:
         return StageMetrics(self, pipeline, stage)
@@ -45,6 +51,12 @@ class Telemetry:
         )
         return bound
 
+    def reason(self, reason: str) -> str:
+        """A label value for a reason; plugins may make up no more than so many."""
+        if len(self._reasons) < _MOST_REASONS:
+            self._reasons.add(reason)
+        return reason if reason in self._reasons else "other"
+
     def _child(
         self, kind: Factory, name: str, documentation: str, labels: dict[str, str], **options: Any
     ) -> Any:
@@ -56,6 +68,23 @@ class Telemetry:
         if made != names:
             raise ValueError(f"metric {name} has the labels {made}, not {names}")
         return metric.labels(**labels) if names else metric
+
+
+class ReloadMetrics:
+    """How the last reload of the configuration went."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._successful = telemetry.gauge(
+            "streamd_config_last_reload_successful", "0 if the last reload was refused."
+        )
+        self._when = telemetry.gauge(
+            "streamd_config_last_reload_timestamp_seconds", "When the last reload was asked for."
+        )
+        self._successful.set(1)
+
+    def done(self, accepted: bool, now: float) -> None:
+        self._successful.set(1 if accepted else 0)
+        self._when.set(now)
 
 
 class PipelineMetrics:
@@ -144,14 +173,16 @@ class StageMetrics:
 
     def rejected(self, error: Rejected) -> None:
         for reason, rows in Tally(reject.reason for reject in error.rows.values()).items():
-            self.counter("rejected_events_total", "Events refused.", reason=reason).inc(rows)
+            self.counter(
+                "rejected_events_total", "Events refused.", reason=self._telemetry.reason(reason)
+            ).inc(rows)
 
     def validation_failed(self, error: Rejected) -> None:
         for reason, rows in Tally(reject.reason for reject in error.rows.values()).items():
             self._telemetry.counter(
                 "consumer_validation_failures_total",
                 "Events that validation refused.",
-                reason=reason,
+                reason=self._telemetry.reason(reason),
             ).inc(rows)
 
     def retried(self, rows: int) -> None:
@@ -167,4 +198,6 @@ class StageMetrics:
             self._buried.inc(rows)
 
     def dropped(self, reason: str, rows: int) -> None:
-        self.counter("dropped_events_total", "Events dropped.", reason=reason).inc(rows)
+        self.counter(
+            "dropped_events_total", "Events dropped.", reason=self._telemetry.reason(reason)
+        ).inc(rows)

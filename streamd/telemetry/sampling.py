@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
+_MOST_KEYS = 1000
+
 
 class Sampler:
     """Lets one of many through per key and `interval` seconds, and counts the others.
@@ -20,6 +22,9 @@ class Sampler:
     def allow(self, key: Hashable, events: int = 1) -> int:
         """How many events a line may speak of now: those since the last line, or 0 for no line."""
         now = self._now()
+        if len(self._last) > _MOST_KEYS:  # keys made of data: forget, and speak once more
+            self._last.clear()
+            self._held.clear()
         total = self._held.pop(key, 0) + events
         if now - self._last.get(key, -self._interval) < self._interval:
             self._held[key] = total

@@ -144,16 +144,23 @@ class MemoryStore:
     def __init__(self, name: str = "memory") -> None:
         self.id = name
         self.epochs: dict[str, int] = {}
-        self.positions: dict[str, Positions] = {}
+        self.positions_of: dict[str, Positions] = {}
         self.rows: dict[tuple[str, str, str, str, bytes], bytes] = {}
         self.fail: Exception | None = None
 
     async def last(self, pipeline: str) -> Checkpoint:
         await anyio.lowlevel.checkpoint()
-        stored = self.positions.get(pipeline, {})
+        stored = self.positions_of.get(pipeline, {})
         return Checkpoint(
             self.epochs.get(pipeline, 0), {source: dict(p) for source, p in stored.items()}
         )
+
+    async def positions(self, pipeline: str, partitions: Collection[str]) -> Positions:
+        await anyio.lowlevel.checkpoint()
+        return {
+            source: {p: at for p, at in stored.items() if p in partitions}
+            for source, stored in self.positions_of.get(pipeline, {}).items()
+        }
 
     async def state(
         self, pipeline: str, step: str, key: str, partitions: Collection[str]
@@ -176,7 +183,7 @@ class MemoryStore:
         if self.fail is not None:
             raise self.fail
         self.epochs[pipeline] = epoch
-        stored = self.positions.setdefault(pipeline, {})
+        stored = self.positions_of.setdefault(pipeline, {})
         for source, positions in cut.positions.items():
             stored.setdefault(source, {}).update(positions)
         for step, key, partition, name, value in cut.changes:
@@ -187,7 +194,7 @@ class MemoryStore:
                 self.rows[row] = value
 
     async def drop(self, pipeline: str, partitions: Collection[str]) -> None:
-        for positions in self.positions.get(pipeline, {}).values():
+        for positions in self.positions_of.get(pipeline, {}).values():
             for partition in partitions:
                 positions.pop(partition, None)
         self.rows = {

@@ -20,6 +20,8 @@ LAYERS: Mapping[str, int] = {
     "streamd.engine": 2,
     "streamd.daemon": 3,
     "streamd.http": 3,
+    "streamd.reloading": 3,
+    "streamd.reporting": 3,
     "streamd.notify": 1,
     "streamd.testing": 3,
     "streamd.cli": 4,

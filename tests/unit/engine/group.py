@@ -128,7 +128,7 @@ class WatchedStore(MemoryStore):
 
     def position(self, partition: str) -> int:
         """Where the pipeline resumes the partition."""
-        return self.positions.get("test", {}).get("in", {}).get(partition, 0)
+        return self.positions_of.get("test", {}).get("in", {}).get(partition, 0)
 
     async def save(self, pipeline: str, epoch: int, cut: Cut, *more: Any) -> None:
         assert self.member is not None

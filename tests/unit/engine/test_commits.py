@@ -80,7 +80,7 @@ async def test_a_late_delivery_of_a_partition_that_has_gone_is_inert(tmp_path: P
         group.cancel_scope.cancel()
     assert numbers(rows) == list(range(10))
     assert topic.committed == {}
-    assert store.positions.get("test", {}).get("in", {}) == {}
+    assert store.positions_of.get("test", {}).get("in", {}) == {}
 
 
 async def test_a_source_that_cannot_commit_does_not_hold_another_ones_partitions(
@@ -117,7 +117,7 @@ async def test_two_sources_of_one_pipeline_are_committed_each_to_its_end(tmp_pat
     assert numbers(rows) == sorted([*range(500), *range(300)])
     for topic, name in ((first, "a"), (second, "b")):
         ends = {partition: len(records) for partition, records in topic.records.items()}
-        assert store.positions["test"][name] == ends
+        assert store.positions_of["test"][name] == ends
         assert {p: c.position for p, c in topic.committed.items()} == ends
 
 
@@ -154,7 +154,7 @@ def foreign_world() -> tuple[Any, MemoryStore]:
     """A store that knows the partition up to 5, and a group that another has brought to 10."""
     topic, store = topic_of(30), MemoryStore("ours")
     store.epochs["test"] = 3
-    store.positions["test"] = {"in": {"events:0": 5}}
+    store.positions_of["test"] = {"in": {"events:0": 5}}
     topic.committed["events:0"] = Committed(10, "theirs:7")
     return topic, store
 
@@ -186,7 +186,7 @@ async def test_state_that_another_has_gone_past_pauses_the_source(tmp_path: Path
         assert "another daemon" in (life.runners["in"].health.reason or "")
         group.cancel_scope.cancel()
     assert rows == []
-    assert store.positions["test"]["in"] == {"events:0": 5}, "nothing is thrown away"
+    assert store.positions_of["test"]["in"] == {"events:0": 5}, "nothing is thrown away"
 
 
 async def test_state_that_another_has_gone_past_starts_anew_if_asked(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ async def test_a_sink_that_stays_down_never_lets_a_position_past_it(tmp_path: Pa
         group.cancel_scope.cancel()
     assert len(rows) == 1000, "the other sink is not held up"
     assert topic.committed == {}
-    assert store.positions == {}
+    assert store.positions_of == {}
 
 
 async def test_a_sink_that_is_opened_is_a_sink_that_is_written_to(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ async def test_every_event_reaches_the_sink_and_is_committed(tmp_path: Path) -> 
         p: len(records) for p, records in topic.records.items()
     }
     assert {c.tag.partition(":")[0] for c in topic.committed.values()} == {"memory"}
-    assert store.positions["test"]["in"] == {p: len(r) for p, r in topic.records.items()}
+    assert store.positions_of["test"]["in"] == {p: len(r) for p, r in topic.records.items()}
 
 
 async def test_steps_rewrite_tap_and_split_streams(tmp_path: Path) -> None:

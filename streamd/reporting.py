@@ -1,0 +1,71 @@
+"""How the daemon tells what it does: a line in the log, a line and a heartbeat to systemd."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import anyio
+import structlog
+
+from streamd.engine.status import PipelineStatus
+from streamd.engine.supervisor import Supervisor
+from streamd.notify import Notifier
+
+_REPORT_EVERY = 10.0
+_NOTE_EVERY = 5.0
+
+
+class Reporter:
+    """Speaks of the supervised pipelines as long as the daemon lives."""
+
+    def __init__(self, supervisors: Mapping[str, Supervisor], notifier: Notifier) -> None:
+        self.draining = False
+        self._supervisors = supervisors
+        self._notifier = notifier
+        self._log = structlog.get_logger()
+        self._seen: dict[str, int] = {}
+
+    def summary(self) -> str:
+        """One line for `systemctl status`."""
+        return "; ".join(
+            f"{name}: {status.state}, {status.read} read"
+            for name, status in self._statuses().items()
+        )
+
+    async def report(self) -> None:
+        """A line now and then that says what each pipeline does, while it does something."""
+        while True:
+            await anyio.sleep(_REPORT_EVERY)
+            self._notifier.status(self.summary())
+            for name, status in self._statuses().items():
+                if status.read != self._seen.get(name, 0) or status.problems:
+                    self._tell(name, status)
+
+    async def feed_watchdog(self) -> None:
+        """Sign of life for the service manager, unless a pipeline is stuck and cannot say why.
+
+        A sink that is down is no reason to restart: that would not bring it back.
+        """
+        interval = self._notifier.watchdog_interval or _NOTE_EVERY
+        while True:
+            if not any(status.stuck for status in self._statuses().values()):
+                self._notifier.alive()
+            if self.draining:
+                self._notifier.extend_timeout(3 * _NOTE_EVERY)
+            await anyio.sleep(min(interval, _NOTE_EVERY))
+
+    def _statuses(self) -> dict[str, PipelineStatus]:
+        return {name: supervisor.status() for name, supervisor in self._supervisors.items()}
+
+    def _tell(self, name: str, status: PipelineStatus) -> None:
+        per_second = (status.read - self._seen.get(name, 0)) / _REPORT_EVERY
+        self._seen[name] = status.read
+        stored = {stage: s.events for stage, s in status.stages.items() if s.role == "sink"}
+        self._log.info(
+            "Progress",
+            pipeline=name,
+            per_second=round(per_second, 1),
+            read=status.read,
+            stored=stored,
+            **({"problems": status.problems} if status.problems else {}),
+        )
