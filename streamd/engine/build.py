@@ -11,7 +11,6 @@ import structlog
 
 from streamd.api import Committed, Settles
 from streamd.engine.assignment import Assignment
-from streamd.engine.chain import Line
 from streamd.engine.intake import Intake
 from streamd.engine.ledger import Ledger
 from streamd.engine.spill import Spill
@@ -99,10 +98,9 @@ def build(
         source = source_of(partition)
         return isinstance(source, Settles) and source.answers_rejects
 
-    lines: dict[str, Line] = {}
     undelivered = Undelivered(
         spec.name,
-        lines=lines,
+        lines={},
         ledger=ledger,
         spill=Spill(around.state_dir, spec.name),
         telemetry=around.telemetry,

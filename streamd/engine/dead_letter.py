@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -131,7 +132,7 @@ def _plain(value: Any) -> Any:
     """The event as plain JSON values. What JSON has no form for becomes text: an event is often
     dead-lettered for just that, and a document must always come about."""
     try:
-        plain = msgspec.to_builtins(value, enc_hook=repr)
+        plain = _without_nan(msgspec.to_builtins(value, enc_hook=repr))
         msgspec.json.encode(plain)
     except Exception:
         try:
@@ -139,6 +140,17 @@ def _plain(value: Any) -> Any:
         except Exception as error:
             return f"<{type(value).__name__} without a text: {type(error).__name__}>"
     return plain
+
+
+def _without_nan(value: Any) -> Any:
+    """NaN and infinities as text: no JSON has them, and a sink would refuse the document."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return value
 
 
 def _rejects_of(failure: Failure) -> Sequence[Reject]:

@@ -17,7 +17,7 @@ import pytest
 from streamd.api import Batch, BatchLimits, Failure, Retry, Retryable, StageContext, Verdict
 from streamd.engine.ledger import Ledger
 from streamd.engine.pipeline import Pipeline
-from streamd.engine.store import Checkpoint
+from streamd.engine.store import Positions
 from streamd.settings.model import PipelineOptions
 from streamd.testing.crash import run_for
 from streamd.testing.harness import pipeline, stage, surroundings
@@ -188,10 +188,10 @@ def forget_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def resume_at_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: state comes from the checkpoint, the position from the group's last commit."""
 
-    async def nothing(self: MemoryStore, pipeline: str) -> Checkpoint:
-        return Checkpoint(self.epochs.get(pipeline, 0), {})
+    async def nothing(_self: MemoryStore, _pipeline: str, _partitions: object) -> Positions:
+        return {}
 
-    monkeypatch.setattr(MemoryStore, "last", nothing)
+    monkeypatch.setattr(MemoryStore, "positions", nothing)
 
 
 @pytest.mark.parametrize(
