@@ -57,6 +57,9 @@ class WindowStage:
         self._aligned = config.aligned
         streams = context.inputs if len(context.inputs) > 1 else ()
         self._watermarks = Watermarks(self._slack, float(config.idle_after), streams)
+        # Streams that were one come one after the other, a poll's share of each: time stands
+        # still until the tick that follows, or the first would make the others late.
+        self._waits = len(streams) > 1 and not self._by_clock
         # Up to here windows have been closed: what comes for them is late.
         self._floor = NEVER
         self._emitting: deque[Iterator[list[Chunk]]] = deque()
@@ -84,7 +87,7 @@ class WindowStage:
             times = [times[row] for row in origin]
         late, chunks = self._add(read, times, now)
         out: list[Batch | Rejects] = []
-        out += self._emit(now, chunks)
+        out += self._emit(now, chunks, NEVER if self._waits else self._time(now))
         if late:
             self._meters.late(len(late))
             rows = [origin[row] for row in late]
@@ -100,11 +103,12 @@ class WindowStage:
 
     def tick(self, active: float) -> list[Batch]:
         now = self._now()
+        self._watermarks.release()
         self._watermarks.tick(active)
         if self._early_every and now >= self._early_at and not self._emitting:
             self._early_at = now + self._early_every
             self._emitting.append(self._windower.early(self._watermark()))
-        out = self._emit(now, [], self._beyond(now, active))
+        out = self._emit(now, [], max(self._time(now), self._beyond(now, active)))
         self._meters.held(self._windower.gauges(), self._watermark(), now)
         return out
 
@@ -131,6 +135,7 @@ class WindowStage:
             )
 
     def take_changes(self) -> Changes:
+        self._watermarks.release()
         self._settle_floor()
         return self._slices.changes()
 
@@ -184,15 +189,16 @@ class WindowStage:
     def _add_rows(self, rows: Rows) -> tuple[list[int], list[Chunk]]:
         slice_, times = rows.slice, rows.times
         high = slice_.high
-        others = self._watermarks.heard(slice_, rows.stream, times)
+        others = self._watermarks.heard(slice_, rows.stream, times, wait=self._waits)
         if self._by_clock:
             return self._windower.add(rows, None), []
         floor = max(slice_.floor, self._floor)
         after = max(floor, min(slice_.high - self._slack, others))
         if self._windower.careless(min(times)) > after:
             return self._windower.add(rows, None), []
-        marks = self._watermarks.marks(high, floor, others, times)
-        return self._add_carefully(rows, marks)
+        if self._waits:
+            return self._windower.add(rows, [after] * len(times)), []
+        return self._add_carefully(rows, self._watermarks.marks(high, floor, others, times))
 
     def _add_carefully(self, rows: Rows, marks: list[int]) -> tuple[list[int], list[Chunk]]:
         """As if the events came one at a time: close what is due before each that comes after."""
@@ -212,21 +218,23 @@ class WindowStage:
                     chunks += made
         return late, chunks
 
-    def _emit(self, now: int, chunks: list[Chunk], beyond: int = NEVER) -> list[Batch]:
-        """Close what time has passed, and make batches of what that gives.
-
-        Time is the watermark, or `beyond` if that is later.
-        """
+    def _emit(self, now: int, chunks: list[Chunk], time: int) -> list[Batch]:
+        """Close what `time` has passed, and make batches of what that gives."""
         chunks += self._windower.immediate(self._watermark())
-        watermark = now if self._by_clock else self._watermarks.current()
-        passed = beyond if watermark is None else max(watermark, beyond)
-        if passed > NEVER and not self._emitting:
-            self._floor = max(self._floor, passed)
-            self._emitting.append(self._windower.advance(passed))
+        if time > NEVER and not self._emitting:
+            self._floor = max(self._floor, time)
+            self._emitting.append(self._windower.advance(time))
         chunks += self._exhaust(MAX_ROWS)
         live = [chunk for chunk in chunks if self._slices.get(chunk.slice.name) is chunk.slice]
         self._meters.emitted(live, now)
         return batches(self._context.stage, live)
+
+    def _time(self, now: int) -> int:
+        """How far time has come, NEVER if nobody knows."""
+        if self._by_clock:
+            return now
+        watermark = self._watermarks.current()
+        return NEVER if watermark is None else watermark
 
     def _beyond(self, now: int, active: float) -> int:
         """How far time goes by itself when nothing comes."""

@@ -32,6 +32,7 @@ class Watermarks:
         self._started: float | None = None
         self._silent_streams = set(streams)
         self._slices: dict[str, Slice] = {}
+        self._waiting: dict[str, int] = {}
         # (watermark when queued, name), lowest first, so that the lowest is cheap to find among
         # thousands. Watermarks rise and partitions fall idle without the queue being told: what
         # comes to its top is looked at anew.
@@ -51,19 +52,31 @@ class Watermarks:
             self._queue = [entry for entry in self._queue if entry[1] != name]
             heapq.heapify(self._queue)
 
-    def heard(self, slice_: Slice, stream: str | None, times: Sequence[int]) -> int:
-        """Events of a partition arrived. Returns the lowest watermark of the others."""
+    def heard(
+        self, slice_: Slice, stream: str | None, times: Sequence[int], *, wait: bool = False
+    ) -> int:
+        """Events of a partition arrived. Returns the lowest watermark of the others.
+
+        With `wait` their times count from the next `release` on.
+        """
         self._silent_streams.discard(stream or "")
         self._slices[slice_.name] = slice_
         slice_.heard = self.active
         slice_.idle = False
-        latest = max(times)
-        if latest > slice_.high:
-            slice_.high = latest
-            slice_.changed = True
+        if wait:
+            self._waiting[slice_.name] = max(self._waiting.get(slice_.name, NEVER), *times)
+        else:
+            self._rise(slice_, max(times))
         if not slice_.queued:
             self._enqueue(slice_)
         return NEVER if self._silent_streams else self._lowest_of_others(slice_.name)
+
+    def release(self) -> None:
+        """Let the times count that were told to wait."""
+        waiting, self._waiting = self._waiting, {}
+        for name, latest in waiting.items():
+            if (slice_ := self._slices.get(name)) is not None:
+                self._rise(slice_, latest)
 
     def marks(self, high: int, floor: int, others: int, times: Sequence[int]) -> list[int]:
         """The watermark after each event, as if they had come one at a time.
@@ -99,6 +112,11 @@ class Watermarks:
     def heard_last(self) -> float:
         """When, in active seconds, the last event of any partition came."""
         return max((s.heard for s in self._slices.values()), default=self.active)
+
+    def _rise(self, slice_: Slice, latest: int) -> None:
+        if latest > slice_.high:
+            slice_.high = latest
+            slice_.changed = True
 
     def _of(self, slice_: Slice) -> int:
         return NEVER if slice_.high == NEVER else slice_.high - self.slack

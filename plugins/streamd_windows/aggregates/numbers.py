@@ -200,12 +200,21 @@ class Extreme(Aggregate):
                 skipped += 1
                 continue
             held = get(key)
-            if held is None or (value > held if largest else value < held):
+            if (
+                held is None
+                or (value > held if largest else value < held)
+                or (value == held and kind is int)  # of 1 and 1.0 always the same one
+            ):
                 cells[key] = value
         return skipped
 
     def merge(self, mine: float, other: float) -> float:
+        if mine == other:
+            return mine if type(mine) is int else other
         return max(mine, other) if self.largest else min(mine, other)
+
+    def result(self, cell: float | None) -> float | None:
+        return None if cell is None else cell + 0  # -0.0 becomes 0.0, whichever came first
 
 
 def compress(cell: list[Any]) -> None:
@@ -223,7 +232,7 @@ def total(cell: Any) -> Any:
     if type(cell) is int:
         return cell
     if not cell[0]:
-        return math.fsum(cell[1:])
+        return math.fsum(cell[1:]) + 0.0  # never -0.0
     # An int may have more digits than a float: add exactly, round once.
     return float(cell[0] + sum(map(Fraction, cell[1:])))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -118,6 +119,8 @@ class Collect(Aggregate):
 
 def shown(value: Any) -> Any:
     """A value in a result: plain data, as it would be after a restart."""
+    if type(value) is float and not math.isfinite(value):
+        return None  # what JSON makes of it
     return msgspec.to_builtins(value) if isinstance(value, msgspec.Struct) else value
 
 

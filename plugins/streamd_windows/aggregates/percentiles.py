@@ -77,8 +77,9 @@ class Percentiles(Aggregate):
         if cell is None:
             return dict.fromkeys(names)
         if type(cell) is list:
-            numbers = sorted(cell)
-            wanted = [numbers[_rank(rank, len(numbers)) - 1] for rank in self.ranks]
+            # By type too, and 0.0 for -0.0: of equal numbers the same one is shown in every run.
+            numbers = sorted([(value + 0, type(value) is float) for value in cell])
+            wanted = [numbers[_rank(rank, len(numbers)) - 1][0] for rank in self.ranks]
         else:
             size = sum(cell.values())
             wanted = [_nth(cell, _rank(rank, size)) for rank in self.ranks]

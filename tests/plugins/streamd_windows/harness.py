@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
@@ -47,11 +47,18 @@ def converted(cls: Any, settings: Mapping[str, Any]) -> Any:
     return msgspec.convert(settings, cls.Config, dec_hook=hook)
 
 
-def batch(events: Sequence[Event], partition: str = "e:0", first: int = 0) -> Batch:
+def batch(
+    events: Sequence[Event],
+    partition: str = "e:0",
+    first: int = 0,
+    offsets: Sequence[int] | None = None,
+) -> Batch:
     """Events of one stream as the batch of one partition."""
+    if offsets is None:
+        offsets = range(first, first + len(events))
     return Batch(
         [event.as_dict() for event in events],
-        offsets=list(range(first, first + len(events))),
+        offsets=list(offsets),
         timestamps=[START + event.time for event in events],
         spans=[Span(partition, first, first + len(events), len(events))],
         stream=events[0].stream if events else "main",
@@ -130,10 +137,14 @@ class Run:
         partition = self.random.choice(left)
         first = self.positions[partition]
         events = self.partitions[partition][first : first + self.random.randint(1, 8)]
-        for part in _by_stream(events):
-            self.sink.take(self.stage.process(batch(part, partition, first)))
-            first += len(part)
-        self.positions[partition] = first
+        # As after a split: one stream's share of the poll, then the other's.
+        streams = sorted({event.stream for event in events})
+        self.random.shuffle(streams)
+        for stream in streams:
+            rows = [row for row, event in enumerate(events) if event.stream == stream]
+            share, offsets = [events[row] for row in rows], [first + row for row in rows]
+            self.sink.take(self.stage.process(batch(share, partition, first, offsets)))
+        self.positions[partition] = first + len(events)
         self.sink.take(self.stage.tick(self.active))
         return True
 
@@ -156,17 +167,6 @@ class Run:
         self.finish()
         self.checkpoint()
         return self.sink
-
-
-def _by_stream(events: Sequence[Event]) -> Iterator[list[Event]]:
-    part: list[Event] = []
-    for event in events:
-        if part and part[-1].stream != event.stream:
-            yield part
-            part = []
-        part.append(event)
-    if part:
-        yield part
 
 
 def drive(stage: Any, *batches: Batch, active: float = 0.0) -> Sink:

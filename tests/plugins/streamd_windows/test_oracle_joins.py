@@ -59,7 +59,7 @@ two_streams = partitions(streams=("left", "right")).map(numbered)
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(streams=two_streams, random=seeds)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_is_what_sql_says(kind: str, streams: Partitions, random: Random) -> None:
     sink = Run(build(kind), streams, random).whole()
     assert shown(sink) == oracle.pairs(oracle.load(streams), 7_000, kind)
@@ -69,7 +69,7 @@ def test_is_what_sql_says(kind: str, streams: Partitions, random: Random) -> Non
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(streams=two_streams, random=seeds, often=st.floats(0.05, 0.4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_crashes_change_nothing(
     kind: str, streams: Partitions, random: Random, often: float
 ) -> None:
@@ -78,7 +78,7 @@ def test_crashes_change_nothing(
 
 
 @given(streams=two_streams, random=seeds)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_what_is_over_leaves_nothing(streams: Partitions, random: Random) -> None:
     run = Run(build("full"), streams, random)
     run.whole(checkpoints=0.3)
@@ -89,7 +89,7 @@ def test_what_is_over_leaves_nothing(streams: Partitions, random: Random) -> Non
 
 
 @given(streams=two_streams, random=seeds)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_row_tells_how_far_apart(streams: Partitions, random: Random) -> None:
     for row in Run(build("inner"), streams, random).whole().rows.values():
         left, right = row["left"]["t"], row["right"]["t"]

@@ -84,7 +84,7 @@ def uninterrupted(build: Build, streams: Partitions) -> Sink:
 
 @pytest.mark.parametrize("build", KINDS, ids=lambda build: build.__name__)
 @given(streams=partitions(), random=seeds)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_is_what_sql_says(build: Build, streams: Partitions, random: Random) -> None:
     sink = Run(build, streams, random).whole()
     agree(sink.rows, KINDS[build](oracle.load(streams)))
@@ -94,10 +94,25 @@ def test_is_what_sql_says(build: Build, streams: Partitions, random: Random) -> 
 
 @pytest.mark.parametrize("build", KINDS, ids=lambda build: build.__name__)
 @given(streams=partitions(), random=seeds, often=st.floats(0.05, 0.5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_crashes_change_nothing(
     build: Build, streams: Partitions, random: Random, often: float
 ) -> None:
+    crashes_change_nothing(build, streams, random, often)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("build", KINDS, ids=lambda build: build.__name__)
+@given(streams=partitions(), random=seeds, often=st.floats(0.05, 0.5))
+@settings(max_examples=3_000, deadline=None)
+def test_crashes_change_nothing_in_thousands_of_runs(
+    build: Build, streams: Partitions, random: Random, often: float
+) -> None:
+    crashes_change_nothing(build, streams, random, often)
+    agree(Run(build, streams, random).whole().rows, KINDS[build](oracle.load(streams)))
+
+
+def crashes_change_nothing(build: Build, streams: Partitions, random: Random, often: float) -> None:
     crashed = Run(build, streams, random).whole(crashes=often, checkpoints=0.4)
     # Bit for bit, ids and floats included: the sums do not depend on order or cuts.
     assert crashed.rows == uninterrupted(build, streams).rows
@@ -106,7 +121,7 @@ def test_crashes_change_nothing(
 
 @pytest.mark.parametrize("build", KINDS, ids=lambda build: build.__name__)
 @given(streams=partitions(), random=seeds)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_what_is_over_leaves_nothing(build: Build, streams: Partitions, random: Random) -> None:
     run = Run(build, streams, random)
     run.whole(checkpoints=0.3)
@@ -116,7 +131,7 @@ def test_what_is_over_leaves_nothing(build: Build, streams: Partitions, random: 
 
 
 @given(streams=partitions(disorder=40_000, most=1), random=seeds, often=st.floats(0, 0.3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_late_events_of_one_partition_are_late_in_every_run(
     streams: Partitions, random: Random, often: float
 ) -> None:
@@ -129,7 +144,7 @@ def test_late_events_of_one_partition_are_late_in_every_run(
 
 @pytest.mark.parametrize("build", KINDS, ids=lambda build: build.__name__)
 @given(streams=partitions(disorder=40_000, most=1), random=seeds, often=st.floats(0, 0.3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_one_partition_gives_the_same_however_it_is_cut(
     build: Build, streams: Partitions, random: Random, often: float
 ) -> None:

@@ -384,8 +384,24 @@ def test_unmatched_events_wait_for_window_and_lateness() -> None:
     )
     assert shown(sink) == [("l2", "r", 9_000)]
     sink.take(stage.process(batch([Event(15_001, "c", "r3", "orders")], first=4)))
+    sink.take(stage.tick(0.0))
     assert shown(sink)[1:] == [("l", None, None)]
     assert sink.order[1]["key"] == {"k": "a"}
+
+
+@pytest.mark.parametrize("first", ["clicks", "orders"])
+def test_streams_that_were_one_do_not_make_each_other_late(first: str) -> None:
+    """A split sends on one share of a poll after the other, whatever their times."""
+    second = "orders" if first == "clicks" else "clicks"
+    stage = join()
+    sink = Sink()
+    sink.take(stage.process(batch([Event(0, "a", 1, first), Event(60_000, "b", 2, first)])))
+    sink.take(stage.process(batch([Event(1_000, "a", 3, second)])))
+    sink.take(stage.tick(0.0))
+    assert len(shown(sink)) == 1
+    assert not sink.rejects
+    sink.take(stage.process(batch([Event(2_000, "a", 4, second)], first=3)))
+    assert [reject.reason for reject in sink.rejects] == ["late"]
 
 
 def test_join_fields_may_have_other_names_on_the_right() -> None:

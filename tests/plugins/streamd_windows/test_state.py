@@ -86,6 +86,8 @@ def test_dead_pairs_leave_nothing() -> None:
         for side in ("left", "right"):
             events = [event._replace(stream=side) for event in keyed(0, 500, round_ * HOUR)]
             stage_.process(batch(events, first=round_ * 1_000 + (side == "right") * 500))
+        while stage_.tick(0.0):
+            pass
         store_size(stage_.take_changes(), store)
         assert len(store) <= 3
 
