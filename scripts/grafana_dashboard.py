@@ -36,7 +36,10 @@ def rate(metric: str, by: str, where: str = WHERE) -> str:
 
 def quantiles(histogram: str, by: str, legend: str) -> tuple[tuple[str, str], ...]:
     rates = rate(f"{histogram}_bucket", f"le, {by}")
-    return tuple((f"histogram_quantile({q}, {rates})", f"{legend} p{q[2:]}") for q in QUANTILES)
+    # The comparison leaves out the NaN of stages that have nothing to measure.
+    return tuple(
+        (f"histogram_quantile({q}, {rates}) >= 0", f"{legend} p{q[2:]}") for q in QUANTILES
+    )
 
 
 QUANTILES = ("0.50", "0.99")
@@ -54,6 +57,12 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Stages that fail",
             ((f"count(streamd_stage_healthy{WHERE} == 0) or vector(0)", ""),),
+            kind="stat",
+            red_from=1,
+        ),
+        Panel(
+            "Reloads refused",
+            ((f"count(streamd_config_last_reload_successful{DAEMON} == 0) or vector(0)", ""),),
             kind="stat",
             red_from=1,
         ),

@@ -69,11 +69,14 @@ def streamd_plugins():
 # The daemon as it is, but for its patience: half a minute for each step would be long in a test.
 HASTY = """
 import sys
-from streamd import daemon
-from streamd.engine import status
-daemon._REPORT_EVERY = 0.3
-status._STALLED_AFTER = status._ILL_AFTER = 1.0
+from streamd import reporting
 from streamd.cli.main import main
+from streamd.engine import status
+for module, name, seconds in (
+    (reporting, "_REPORT_EVERY", 0.3), (status, "_STALLED_AFTER", 1.0), (status, "_ILL_AFTER", 1.0)
+):
+    assert hasattr(module, name)
+    setattr(module, name, seconds)
 sys.exit(main())
 """
 
@@ -162,6 +165,21 @@ def test_ready_then_how_it_goes_then_the_end(tmp_path: Path, manager: Manager) -
         after = manager.hear(says("STOPPING", "1"))
         assert after[-1]["STATUS"] == "draining"
         assert exit_code(streamd) == 0
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_reload_is_told_and_ready_follows_also_when_it_is_refused(
+    tmp_path: Path, manager: Manager, accepted: bool
+) -> None:
+    with Notified(tmp_path / "d", WRITES, manager.path, watchdog=0) as streamd:
+        manager.hear(says("READY", "1"))
+        before = time.monotonic_ns() // 1000
+        streamd.configure((HEAD + WRITES).replace("500", "400" if accepted else '"many"'))
+        streamd._signal(signal.SIGHUP)
+        begun = manager.hear(says("RELOADING", "1"))[-1]
+        assert before < int(begun["MONOTONIC_USEC"]) < time.monotonic_ns() // 1000
+        assert "events: " in manager.hear(says("READY", "1"))[-1]["STATUS"]
+        assert streamd.metric("streamd_config_last_reload_successful") == accepted
 
 
 def test_a_daemon_that_cannot_run_is_never_ready(tmp_path: Path, manager: Manager) -> None:
