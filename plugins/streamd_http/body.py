@@ -41,9 +41,9 @@ async def _read(request: web.BaseRequest, inbox: Inbox, limit: int, timeout: flo
         async with asyncio.timeout(timeout):
             return await _gather(content, inbox, limit)
     except TimeoutError:
-        raise Refused(408, "the body did not come in time", close=True) from None
+        raise Refused(408, "the body did not come in time") from None
     except web.RequestPayloadError as error:
-        raise Refused(400, f"the body cannot be read: {error}", close=True) from None
+        raise Refused(400, f"the body cannot be read: {error}") from None
 
 
 def _checked(body: bytes, limit: int) -> bytes:
@@ -64,9 +64,7 @@ async def _gather(content: StreamReader, inbox: Inbox, limit: int) -> bytes:
             if size > limit:
                 raise too_large(limit)
             if inbox.full and not content.is_eof():
-                raise Refused(
-                    429, "too much is being read", headers={"Retry-After": "1"}, close=True
-                )
+                raise Refused(429, "too much is being read", headers={"Retry-After": "1"})
     finally:
         inbox.reading -= size
     return b"".join(chunks)

@@ -43,7 +43,6 @@ def require_form(content_type: str | None) -> Form:
             415,
             f"Content-Type must be one of {', '.join(_FORMS)}, in UTF-8",
             headers={"Accept": ", ".join(MEDIA_TYPES)},
-            close=True,
         )
     return form
 
@@ -67,7 +66,6 @@ def inflater(encoding: str | None) -> Inflate | None:
         415,
         f"Content-Encoding must be one of {', '.join(ENCODINGS)}",
         headers={"Accept-Encoding": ", ".join(ENCODINGS)},
-        close=True,
     )
 
 
@@ -99,4 +97,4 @@ def unzstd(data: bytes, limit: int) -> bytes:
 
 
 def too_large(limit: int) -> Refused:
-    return Refused(413, f"the body may have {limit} bytes", close=True)
+    return Refused(413, f"the body may have {limit} bytes")

@@ -6,18 +6,12 @@ from collections.abc import Mapping
 
 
 class Refused(Exception):  # noqa: N818
-    """`close`: the rest of the request is not worth reading."""
+    """What the client is told instead."""
 
     def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        close: bool = False,
+        self, status: int, message: str, *, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.headers = headers or {}
-        self.close = close

@@ -27,7 +27,7 @@ _PAGE_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
 }
-_NEW_REQUESTS = "Requests by route, key and status."
+_REQUESTS = "Requests by route, key and status."
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
@@ -94,14 +94,17 @@ class Service:
             handle = route.get(request.method)
             if handle is None:
                 methods = ", ".join(route)
-                raise Refused(405, f"use {methods}", headers={"Allow": methods}, close=True)
+                raise Refused(405, f"use {methods}", headers={"Allow": methods})
             if "POST" in route:
                 key = self._keys.name(request.headers.get("X-API-Key"))
             if key is None:
-                raise Refused(401, "the header X-API-Key has no key that is known", close=True)
+                raise Refused(401, "the header X-API-Key has no key that is known")
             response = await handle(request)
         except Refused as refused:
-            response = refusal(refused)
+            response = _refusal(refused)
+            # A body that is not read to its end, and a client that had better go elsewhere.
+            if refused.status == 503 or not request.content.is_eof():
+                response.force_close()
         self._count(path if route else "", key or "", response.status)
         return response
 
@@ -115,7 +118,7 @@ class Service:
         counter = self._counters.get((route, key, status))
         if counter is None:
             counter = self._counters[route, key, status] = self._metrics.counter(
-                "http_requests", _NEW_REQUESTS, route=route, key=key, code=str(status)
+                "http_requests", _REQUESTS, route=route, key=key, code=str(status)
             )
         counter.inc()
 
@@ -152,14 +155,14 @@ class Service:
 
     def _refuse_if_away_or_full(self) -> None:
         if reason := self._away():
-            raise Refused(503, reason, headers={"Retry-After": "5"}, close=True)
+            raise Refused(503, reason, headers={"Retry-After": "5"})
         if self._inbox.full:
             raise _full()
 
     async def _validate(self, request: web.BaseRequest) -> web.Response:
         form = require_form(request.headers.get("Content-Type"))
         if form != "json":
-            raise Refused(415, "one payload, as application/json", close=True)
+            raise Refused(415, "one payload, as application/json")
         body = await self._body(request)
         (payload,), rejects = self._codec.decode([body])
         if rejects:
@@ -203,14 +206,11 @@ def _reading(show: Callable[[], web.Response]) -> dict[str, Handle]:
 
 
 def _full() -> Refused:
-    return Refused(429, "too many events wait already", headers={"Retry-After": "1"}, close=True)
+    return Refused(429, "too many events wait already", headers={"Retry-After": "1"})
 
 
-def refusal(refused: Refused) -> web.Response:
-    response = _response(refused.status, encode(Problem(refused.message)), refused.headers)
-    if refused.close:
-        response.force_close()
-    return response
+def _refusal(refused: Refused) -> web.Response:
+    return _response(refused.status, encode(Problem(refused.message)), refused.headers)
 
 
 def _response(status: int, body: bytes, headers: Mapping[str, Any] | None = None) -> web.Response:

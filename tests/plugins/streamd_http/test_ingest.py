@@ -166,6 +166,15 @@ async def test_what_is_refused(tmp_path: Path) -> None:
         assert engine.raws == []
 
 
+async def test_a_connection_outlives_a_refusal_whose_body_was_read(tmp_path: Path) -> None:
+    async with serving(tmp_path, max_body="2KB") as (client, _):
+        for body, closes in ((b"[]", False), (b"x" * 300_000, True)):
+            status, _, headers = await client.ask("POST", "/ingest", data=body, headers=JSON)
+            assert (status, headers.get("Connection")) == (
+                (413, "close") if closes else (400, None)
+            )
+
+
 async def test_a_body_in_chunks_has_the_same_limit(tmp_path: Path) -> None:
     async def chunks(count: int) -> Any:
         for _ in range(count):
