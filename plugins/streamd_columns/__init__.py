@@ -6,7 +6,7 @@ A library that sinks build on; it offers no stage of its own.
 from streamd_columns.columns import Columns, Unfit
 from streamd_columns.mapping import ColumnDef, Mapped, parse_mapping
 from streamd_columns.source import SYNTAX, Source, parse_source
-from streamd_transforms.expressions import MISSING, Missing
+from streamd_expressions import MISSING, Missing
 
 __all__ = [
     "MISSING",

@@ -15,8 +15,8 @@ import msgspec
 
 from streamd.api import VALID, Batch, split_partition
 from streamd_columns.source import Path, Source
-from streamd_transforms.expressions import MISSING, Missing
-from streamd_transforms.expressions.values import find_field, find_item
+from streamd_expressions import MISSING, Missing
+from streamd_expressions.values import find_field, find_item
 
 _NOT_ENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-from streamd_transforms.expressions import ExpressionError, parse_path
+from streamd_expressions import ExpressionError, parse_path
 
 Path = tuple[str | int, ...]
 

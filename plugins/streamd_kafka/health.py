@@ -10,11 +10,13 @@ import aiokafka.errors as kafka
 import anyio
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.structs import OffsetAndMetadata
 
 from streamd.api import Misconfigured
 from streamd_kafka.problems import explain
 from streamd_kafka.settings import ConnectionConfig, SinkConfig, SourceConfig, client_options
 
+_COORDINATOR_TRIES, _COORDINATOR_PAUSE = 10, 0.5
 _FETCH_MS = 500
 """A refusal comes at once; records do not have to come."""
 
@@ -28,7 +30,7 @@ async def check_source(config: SourceConfig) -> str:
         topics = _matching(config, await admin.list_topics())
         partitions = await _partitions(admin, topics)
         await _try_to_read(config, partitions)
-        offsets = await admin.list_consumer_group_offsets(config.group_id)
+        offsets = await _group_offsets(admin, config.group_id)
     known = sum(offset.offset >= 0 for tp, offset in offsets.items() if tp in partitions)
     return (
         f"{len(topics)} topics with {len(partitions)} partitions, "
@@ -64,6 +66,18 @@ async def _admin(config: ConnectionConfig) -> AsyncIterator[AIOKafkaAdminClient]
                 await admin.close()
     except (kafka.KafkaError, OSError, TimeoutError) as error:
         raise await explain(config, error, "cannot reach Kafka") from error
+
+
+async def _group_offsets(
+    admin: AIOKafkaAdminClient, group: str
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    """A fresh broker makes its offsets topic at the first question and has no coordinator yet."""
+    for _ in range(_COORDINATOR_TRIES):
+        try:
+            return dict(await admin.list_consumer_group_offsets(group))
+        except kafka.GroupCoordinatorNotAvailableError:
+            await anyio.sleep(_COORDINATOR_PAUSE)
+    return dict(await admin.list_consumer_group_offsets(group))
 
 
 def _matching(config: SourceConfig, existing: Collection[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from streamd.api import Batch, Codec, ConfigError, Header, Reject, Rejected
-from streamd_transforms.expressions import MISSING, ExpressionError, compile_path
+from streamd_expressions import MISSING, ExpressionError, compile_path
 
 KeyOf = Callable[[Batch], Sequence[bytes | None] | None]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from streamd.api import ConfigError, Reject
-from streamd_transforms.expressions import (
+from streamd_expressions import (
     Expression,
     ExpressionError,
     compile_expression,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
 from streamd.api import Reject
+from streamd_expressions import FUNCTIONS, MISSING, EvaluationError, Expression
 from streamd_transforms.base import Names, Unfit, expression_reject
-from streamd_transforms.expressions import FUNCTIONS, MISSING, EvaluationError, Expression
 from streamd_transforms.trees import Tree, below, copied, dotted, peek, projected, put, take_out
 
 Kind = Literal["int", "float", "string", "bool", "timestamp"]

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from streamd.api import Batch, Reject, Rejects, StageConfig, StageContext, doc
+from streamd_expressions import MISSING
+from streamd_expressions.values import LISTS, type_name
 from streamd_transforms.base import Transform, Unfit, getter
-from streamd_transforms.expressions import MISSING
-from streamd_transforms.expressions.values import LISTS, type_name
 from streamd_transforms.items import Items
 
 Choice = Literal["drop", "keep", "reject"]

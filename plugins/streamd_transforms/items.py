@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from streamd_expressions import MISSING
+from streamd_expressions.values import type_name
 from streamd_transforms.base import Names, Unfit, field, getter
-from streamd_transforms.expressions import MISSING
-from streamd_transforms.expressions.values import type_name
 from streamd_transforms.trees import below, copied, put, take_out, tree_of
 
 EVENT: Final = "$"

@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from streamd.api import Reject
+from streamd_expressions import MISSING
 from streamd_transforms.base import getter
-from streamd_transforms.expressions import MISSING
 
 _LONGEST: Final = 64
 _DIGEST: Final = b"\xc1"

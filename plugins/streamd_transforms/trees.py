@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
+from streamd_expressions import MISSING
+from streamd_expressions.values import struct_names, type_name
 from streamd_transforms.base import Names, Unfit
-from streamd_transforms.expressions import MISSING
-from streamd_transforms.expressions.values import struct_names, type_name
 
 Tree = dict[str, Any]
 """Names of the objects on the way to what is written, each with the tree below it."""

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from streamd.api import ConfigError
-from streamd_transforms.expressions import ExpressionError, compile_expression
+from streamd_expressions import ExpressionError, compile_expression
 
 Key = Any  # None, str, int, float or Flag; a tuple of these where there are several fields
 
@@ -66,23 +66,20 @@ def plain(key: Any) -> Any:
     return key.value if type(key) is Flag else key
 
 
-def compile_fields(texts: Sequence[str], path: str) -> list[Callable[..., list[Any]]]:
-    """For each expression a function of (values, now_ms, errors) that evaluates it for each value.
+def compile_field(text: str, path: str) -> Callable[..., list[Any]]:
+    """A function of (values, now_ms, errors) that evaluates an expression for each value.
 
-    Raises ConfigError, naming the setting `path`, if one is not an expression.
+    Raises ConfigError, naming the setting `path`, if it is not an expression.
     """
-    compiled = []
-    for number, text in enumerate(texts):
-        try:
-            compiled.append(compile_expression(text).map_values)
-        except ExpressionError as error:
-            raise ConfigError(str(error), path=f"{path}[{number}]") from error
-    return compiled
+    try:
+        return compile_expression(text).map_values
+    except ExpressionError as error:
+        raise ConfigError(str(error), path=path) from error
 
 
 def key_reader(fields: Sequence[str], path: str = "key") -> Callable[[list[Any]], list[Key]]:
     """A function that gives the key of each event; without fields all have the key None."""
-    readers = compile_fields(fields, path)
+    readers = [compile_field(text, f"{path}[{n}]") for n, text in enumerate(fields)]
     if not readers:
         return lambda values: [None] * len(values)
     if len(readers) == 1:

@@ -45,7 +45,10 @@ def functions_are_small(root: Path) -> list[str]:
 
 
 def plugin_folders_look_alike(root: Path) -> list[str]:
-    """Law (d): who has seen one plugin finds everything in the next."""
+    """Law (d): who has seen one plugin finds everything in the next.
+
+    A package that offers no plugin is a library of its siblings and has no sample.
+    """
     problems = []
     for package in plugin_packages(root):
         folder = root / "plugins" / package
@@ -53,11 +56,17 @@ def plugin_folders_look_alike(root: Path) -> list[str]:
         wanted = {
             "an __init__.py": folder.glob("__init__.py"),
             "a README.md": folder.glob("README.md"),
-            "a sample, samples/*.toml": folder.glob("samples/*.toml"),
             f"a test, {tests}/**/test_*.py": tests.rglob("test_*.py"),
         }
+        if _offers_plugins(folder):
+            wanted["a sample, samples/*.toml"] = folder.glob("samples/*.toml")
         problems += [f"{folder}: lacks {what}" for what, found in wanted.items() if not list(found)]
     return problems
+
+
+def _offers_plugins(folder: Path) -> bool:
+    init = folder / "__init__.py"
+    return init.exists() and "def streamd_plugins" in init.read_text("utf-8")
 
 
 def nothing_from_elsewhere(root: Path) -> list[str]:

@@ -26,7 +26,9 @@ LAWS: list[Law] = [
 Tree = dict[str, str]
 LONG_FUNCTION = "def f() -> None:\n" + "    pass\n" * shape.MAX_FUNCTION_LINES
 PLUGIN: Tree = {
-    "plugins/streamd_x/__init__.py": "from streamd.api import Batch\nimport streamd_y\n",
+    "plugins/streamd_x/__init__.py": (
+        "from streamd.api import Batch\nimport streamd_y\n\n\ndef streamd_plugins(): ...\n"
+    ),
     "plugins/streamd_x/README.md": "",
     "plugins/streamd_x/samples/x.toml": "",
     "tests/plugins/streamd_x/test_x.py": "import streamd.testing.sinks\n",
@@ -95,7 +97,11 @@ BAD: list[tuple[Law, Tree, str]] = [
     (shape.functions_are_small, {"plugins/streamd_x/f.py": LONG_FUNCTION}, "f.py:1: f: 46 lines"),
     (shape.plugin_folders_look_alike, {"plugins/streamd_y/__init__.py": ""}, "lacks a README.md"),
     (shape.plugin_folders_look_alike, {"plugins/streamd_y/README.md": ""}, "lacks an __init__.py"),
-    (shape.plugin_folders_look_alike, {"plugins/streamd_y/__init__.py": ""}, "lacks a sample"),
+    (
+        shape.plugin_folders_look_alike,
+        {"plugins/streamd_y/__init__.py": "def streamd_plugins(): ...\n"},
+        "lacks a sample",
+    ),
     (shape.plugin_folders_look_alike, {"plugins/streamd_y/__init__.py": ""}, "lacks a test"),
     (shape.nothing_from_elsewhere, {"README.md": "\nsee " + "/wo" + "rk/x\n"}, "README.md:2"),
     (shape.nothing_from_elsewhere, {"a.toml": "home = '" + "/ro" + "ot/'\n"}, "a.toml:1"),

@@ -17,7 +17,7 @@ from streamd_columns import (
     parse_mapping,
     parse_source,
 )
-from streamd_transforms.expressions import compile_path
+from streamd_expressions import compile_path
 
 ENCODER = msgspec.json.Encoder()
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamd_transforms.expressions import (
+from streamd_expressions import (
     MISSING,
     ExpressionError,
     compile_expression,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamd_transforms.expressions import (
+from streamd_expressions import (
     EvaluationError,
     ExpressionError,
     compile_expression,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streamd_transforms.expressions import FUNCTIONS, compile_expression
+from streamd_expressions import FUNCTIONS, compile_expression
 
 EVENT: dict[str, Any] = {
     "payload": {

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from streamd_transforms.expressions import EvaluationError, ExpressionError, compile_expression
+from streamd_expressions import EvaluationError, ExpressionError, compile_expression
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamd_transforms.expressions import (
+from streamd_expressions import (
     FUNCTIONS,
     EvaluationError,
     ExpressionError,
