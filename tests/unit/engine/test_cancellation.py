@@ -1,6 +1,7 @@
 """A cancellation that nobody asked for is a failure; it never ends a pipeline without a word."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +13,7 @@ import pytest
 from streamd.api import DEAD_LETTERS, Batch
 from streamd.engine.supervisor import Supervisor
 from streamd.settings.model import PipelineSpec
+from streamd.testing.batches import batch_of
 from streamd.testing.harness import pipeline, stage, surroundings
 from streamd.testing.memory import MemorySink, MemorySource, MemoryStore
 from tests.unit.engine.doubles import Plain, life_of, numbers, sink, source, topic_of
@@ -127,3 +129,74 @@ async def test_a_gauge_that_fails_hurts_nobody(tmp_path: Path) -> None:
     dlq = stage("sink", "dlq", lambda _context: Counts([]), inputs=(DEAD_LETTERS,))
     await life_of(pipeline(source(topic_of(10)), sink(rows), dlq), tmp_path).run()
     assert numbers(rows) == list(range(10))
+
+
+def trapped_at_the_end(trap: Trap, rows: list[Any]) -> PipelineSpec:
+    """A window that emits when its source ends, and stages that are left then."""
+    topic = topic_of(3)
+
+    class Source(MemorySource):
+        async def __aexit__(self, *_exc: object) -> None:
+            await trap.at("leaving a source")
+
+    class AtTheEnd(Plain):
+        def process(self, _batch: Batch) -> list[Batch]:
+            return []
+
+        emitted = False
+
+        def tick(self, active: float) -> list[Batch]:
+            if active < math.inf or self.emitted or rows:
+                return []
+            self.emitted = True
+            return [batch_of([{"n": 1}], partition="w:events:0")]
+
+    class Step(Plain):
+        async def process(self, batch: Batch) -> list[Batch]:
+            await trap.at("the last slice")
+            return [batch]
+
+    return pipeline(
+        stage("source", "in", lambda context: Source(topic, context)),
+        stage("window", "w", AtTheEnd),
+        stage("transform", "t", Step, inputs=("w",)),
+        sink(rows, inputs=("w",)),
+        sink([], "events"),
+    )
+
+
+@pytest.mark.parametrize("how", [awaits_a_cancelled_future, cancels_its_task])
+@pytest.mark.parametrize("place", ["the last slice", "leaving a source"])
+async def test_a_library_that_cancels_us_at_the_end_is_a_failure_too(
+    place: str, how: Callable[[], Any], tmp_path: Path
+) -> None:
+    states: list[str] = []
+    rows: list[Any] = []
+    around = surroundings(MemoryStore(), state_dir=tmp_path)
+    trap = Trap(place, how)
+    spec = trapped_at_the_end(trap, rows)
+    await Supervisor(spec, around, lambda state, _reason: states.append(state)).run()
+    assert trap.sprung
+    assert states == ["running", "failed", "running", "stopped"]
+    assert numbers(rows) == [1]
+
+
+@pytest.mark.parametrize("how", [awaits_a_cancelled_future, cancels_its_task])
+async def test_a_gauge_that_cancels_us_does_not_end_the_pipeline(
+    how: Callable[[], Any], tmp_path: Path
+) -> None:
+    class Counts(MemorySink):
+        async def backlog(self) -> int:
+            counted.append(await how())
+            return 0
+
+    counted: list[Any] = []
+    dlq = stage("sink", "dlq", lambda _context: Counts([]), inputs=(DEAD_LETTERS,))
+    around = surroundings(MemoryStore(), state_dir=tmp_path)
+    alive = Supervisor(pipeline(source(topic_of(10), endless=True), sink([]), dlq), around)
+    async with anyio.create_task_group() as group:
+        group.start_soon(alive.run)
+        await anyio.sleep(100)
+        assert alive.status().state == "running"
+        assert alive.status().restarts == 0
+        group.cancel_scope.cancel()

@@ -226,3 +226,25 @@ async def test_misconfigured_is_never_taken_for_a_bad_event(tmp_path: Path) -> N
     )
     await life_of(spec, tmp_path).run()
     assert (numbers(rows), dead) == (list(range(10)), [])
+
+
+async def test_a_step_that_raises_for_one_row_at_a_time_costs_no_good_row(tmp_path: Path) -> None:
+    def process(batch: Batch) -> list[Batch]:
+        for row, value in enumerate(batch.values):
+            if value["n"] < 4900:
+                raise Rejected({row: Reject("bad", "it is bad")})
+        return [batch]
+
+    rows: list[Any] = []
+    dead: list[Any] = []
+    spec = pipeline(
+        source(topic_of(5000)),
+        stage("transform", "t", lambda _context: Through(process)),
+        sink(rows),
+        sink(dead, "dlq", inputs=(DEAD_LETTERS,)),
+        policies=[BURY],
+        options=PipelineOptions(batch_events=5000),
+    )
+    await life_of(spec, tmp_path).run()
+    assert numbers(rows) == list(range(4900, 5000))
+    assert len(dead) == 4900
