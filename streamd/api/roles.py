@@ -207,6 +207,15 @@ class KeepsAlive(Protocol):
 
 
 @runtime_checkable
+class Drains(Protocol):
+    """A source that has others at the other end who must be told."""
+
+    def drain(self) -> None:
+        """The engine polls no more: refuse what comes from now on, answer what was polled."""
+        ...
+
+
+@runtime_checkable
 class Bounded(Protocol):
     """A source that can come to an end."""
 

@@ -8,6 +8,7 @@ import anyio
 
 from streamd.api import (
     Bounded,
+    Drains,
     KeepsAlive,
     Logger,
     Misconfigured,
@@ -68,6 +69,8 @@ class SourceRunner:
         try:
             await self._read()
         finally:
+            if isinstance(self._source, Drains):
+                self._source.drain()
             self.ended.set()
             self._on_end()
 
