@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from streamd_windows.aggregates import Aggregate, Column, Count, Order
-from streamd_windows.keys import Key, compile_fields
+from streamd_windows.keys import Key, compile_field
 from streamd_windows.slices import Slice, Slices
 
 FIXED = frozenset({"window", "id", "start", "end", "key", "pane", "watermark"})
@@ -128,12 +128,13 @@ class Columns:
     """The aggregates of a stage: which columns of cells they need and which fields they read.
 
     The first column counts the events of each key, whether the config asks for it or not.
+    `fields` has for each field a function of (values, now_ms, errors) that gives its column.
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self.aggregates: list[Aggregate] = [Count()]
         self.names = [column.name for column in columns]
-        self.fields: list[str] = []
+        self.fields: dict[str, Callable[..., list[Any]]] = {}
         self._shown: list[int] = []  # which column of cells each name shows
         self._field_of: list[int] = [-1]  # which field each column of cells reads
         for column in columns:
@@ -141,16 +142,13 @@ class Columns:
                 self._shown.append(0)
                 continue
             if column.field not in self.fields:
-                self.fields.append(column.field)
+                path = f"aggregate.{column.name}"
+                self.fields[column.field] = compile_field(column.field, path)
             self._shown.append(len(self.aggregates))
-            self._field_of.append(self.fields.index(column.field))
+            self._field_of.append(list(self.fields).index(column.field))
             self.aggregates.append(column.aggregate)
         self.ordered = any(aggregate.ordered for aggregate in self.aggregates)
         self.skipped: dict[str, int] = dict.fromkeys(self.names, 0)
-
-    def readers(self) -> list[Callable[..., list[Any]]]:
-        """A function per field: (values, now_ms, errors) to a column."""
-        return compile_fields(self.fields, "aggregate")
 
     def update(self, cells: list[dict[Key, Any]], keys: Sequence[Key], rows: Rows) -> None:
         """Add rows to columns of cells, each under its key."""

@@ -44,8 +44,7 @@ class WindowStage:
         self._windower = windower
         self._slices = windower.slices
         self._key_of = key_of
-        self._columns = columns
-        self._fields = columns.readers() if columns else []
+        self._fields = list(columns.fields.values()) if columns else []
         self._ordered = columns.ordered if columns else False
         self._by_clock = config.time == PROCESSING
         self._read_times = time_reader(

@@ -109,7 +109,7 @@ class Custom(Aggregate):
             cell = cells.get(key)
             try:
                 cells[key] = add(create() if cell is None else cell, value)
-            except (TypeError, ValueError, ArithmeticError, LookupError):
+            except Exception:  # a value that it was not made for: counted, like any other
                 skipped += 1
         return skipped
 

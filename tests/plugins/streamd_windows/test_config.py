@@ -30,7 +30,7 @@ PACKAGE = Path(__file__).resolve().parents[3] / "plugins" / "streamd_windows"
         (TumblingStage, {"size": "0s"}, "size"),
         (TumblingStage, {"size": "1s", "key": ["a b"]}, "key[0]"),
         (TumblingStage, {"size": "1s", "time": "a b"}, "time"),
-        (TumblingStage, {"size": "1s", "aggregate": {"n": "sum(a b)"}}, "aggregate[0]"),
+        (TumblingStage, {"size": "1s", "aggregate": {"n": "sum(a b)"}}, "aggregate.n"),
         (TumblingStage, {"size": "1s", "aggregate": {"start": "count()"}}, "aggregate.start"),
         (SlidingStage, {"size": "1s", "slide": "2s"}, "slide"),
         (SlidingStage, {"size": "1s", "slide": "0s"}, "slide"),

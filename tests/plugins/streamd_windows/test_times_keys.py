@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamd.api import ConfigError
+from streamd.testing import batch_of
 from streamd_windows.keys import canonical, key_dict, key_names, key_reader
 from streamd_windows.layout import Layout
 from streamd_windows.packing import key_of, pack, unpack
-from streamd_windows.times import to_ms, to_text
+from streamd_windows.times import time_reader, to_ms, to_text
 
 MOMENT = 1_763_548_200_123
 
@@ -52,6 +53,26 @@ def test_a_time(value: Any, unit: Any) -> None:
 def test_no_time(value: Any) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # the message is for people
         to_ms(value)
+
+
+numbers = st.one_of(
+    st.integers(0, 2 * 10**18), st.integers(MOMENT - 10**6, MOMENT + 10**6), st.integers()
+)
+
+
+@given(
+    st.lists(st.one_of(numbers, st.none()), max_size=5),
+    st.sampled_from(["auto", "s", "ms", "us", "ns"]),
+)
+def test_the_fast_ways_agree_with_the_careful_one(found: list[Any], unit: Any) -> None:
+    times, bad = time_reader("t", unit)(batch_of([{"t": value} for value in found]))
+    for row, value in enumerate(found):
+        try:
+            expected = to_ms(value, unit)
+        except (ValueError, OverflowError):
+            assert row in bad
+        else:
+            assert (times[row], row in bad) == (expected, False)
 
 
 @given(st.integers(-62_135_596_800_000, 253_402_300_799_999))
