@@ -141,8 +141,8 @@ class Daemon:
         return Supervisor(spec, around, on_state)
 
     async def _once_running(self) -> None:
-        for supervisor in self.supervisors.values():
-            with anyio.move_on_after(_STARTS_WITHIN):
+        with anyio.move_on_after(_STARTS_WITHIN):
+            for supervisor in list(self.supervisors.values()):
                 await supervisor.running.wait()
         # What was made until now lives as long as the daemon: no collection need look at it.
         gc.collect()

@@ -24,11 +24,12 @@ class Reporter:
         self._notifier = notifier
         self._log = structlog.get_logger()
         self._seen: dict[str, int] = {}
+        self._rates: dict[str, float] = {}
 
     def summary(self) -> str:
         """One line for `systemctl status`."""
         return "; ".join(
-            f"{name}: {status.state}, {status.read} read"
+            f"{name}: {status.state}, {self._rates.get(name, 0.0):,.0f}/s, {status.read} read"
             for name, status in self._statuses().items()
         )
 
@@ -36,10 +37,14 @@ class Reporter:
         """A line now and then that says what each pipeline does, while it does something."""
         while True:
             await anyio.sleep(_REPORT_EVERY)
-            self._notifier.status(self.summary())
             for name, status in self._statuses().items():
-                if status.read != self._seen.get(name, 0) or status.problems:
+                read = status.read - self._seen.get(name, 0)
+                # A restart of the pipeline counts from 0 again.
+                self._rates[name] = max(read, 0) / _REPORT_EVERY
+                self._seen[name] = status.read
+                if read or status.problems:
                     self._tell(name, status)
+            self._notifier.status(self.summary())
 
     async def feed_watchdog(self) -> None:
         """Sign of life for the service manager, unless a pipeline is stuck and cannot say why.
@@ -58,13 +63,11 @@ class Reporter:
         return {name: supervisor.status() for name, supervisor in self._supervisors.items()}
 
     def _tell(self, name: str, status: PipelineStatus) -> None:
-        per_second = (status.read - self._seen.get(name, 0)) / _REPORT_EVERY
-        self._seen[name] = status.read
         stored = {stage: s.events for stage, s in status.stages.items() if s.role == "sink"}
         self._log.info(
             "Progress",
             pipeline=name,
-            per_second=round(per_second, 1),
+            per_second=round(self._rates[name], 1),
             read=status.read,
             stored=stored,
             **({"problems": status.problems} if status.problems else {}),
