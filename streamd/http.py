@@ -9,7 +9,6 @@ import anyio
 import msgspec
 import structlog
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from streamd.engine.supervisor import Supervisor
 from streamd.telemetry.metrics import Telemetry
@@ -46,8 +45,8 @@ def application(telemetry: Telemetry, supervisors: Mapping[str, Supervisor]) -> 
 
     async def metrics(_request: web.Request) -> web.Response:
         statuses()
-        body = generate_latest(telemetry.registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        body, media_type = telemetry.exposition()
+        return web.Response(body=body, headers={"Content-Type": media_type})
 
     async def healthz(_request: web.Request) -> web.Response:
         return _json({"status": "alive"})

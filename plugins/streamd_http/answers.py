@@ -96,11 +96,13 @@ def _told(name: str | None, settlement: Settlement) -> EventAnswer:
 def _status(settlement: Settlement) -> Status:
     """What an outcome is for the client.
 
-    An event with violations is the client's to mend, whatever the policies did with it.
+    An event that decoding or validation refuses is the client's to mend, whatever the policies
+    did with it.
     """
     reject = settlement.reject
     if settlement.outcome == "dead_lettered":
-        return "rejected" if reject is not None and reject.violations else "dead_lettered"
+        refused = reject is not None and settlement.role in ("source", "validate")
+        return "rejected" if refused else "dead_lettered"
     if settlement.outcome == "dropped":
         return "dropped" if reject is None else "rejected"
     return "rejected"

@@ -171,6 +171,12 @@ class Inbox:
         if not self._queue:
             self.arrived.clear()
 
+    def send_away(self) -> None:
+        """Nothing is polled any more: what waits for it is to be sent again."""
+        for delivery in list(self._queue):
+            self._withdraw(delivery)
+            delivery.resolve(None)
+
     def close(self) -> None:
         """The pipeline has ended: nothing that is undecided will be decided here."""
         for delivery in (*self._queue, *self._in_flight):

@@ -20,10 +20,6 @@ from streamd_http.keys import ApiKeys
 from streamd_http.offsets import Offsets
 from streamd_http.probe import look
 
-_SILENT_AFTER = 5.0
-"""Seconds without poll or keepalive after which the engine is taken to be draining: it calls one
-of them at least once a second while it reads."""
-
 
 class HttpSource:
     """Take events over HTTP, and answer when they are stored."""
@@ -47,8 +43,7 @@ class HttpSource:
         self._partition = partition_name(name)
         self._offsets = Offsets(context.state_dir / "http" / name, context.clock)
         self._assigned = False
-        self._heard = 0.0
-        self._closed = False
+        self._stopping = False
         self._server: Any = None
         self._inbox: Inbox
 
@@ -75,7 +70,6 @@ class HttpSource:
             open_connections=metrics.gauge("http_connections", "Connections that are open."),
             log=self._context.log,
         )
-        self._heard = anyio.current_time()
         try:
             self.address = await self._server.start(self.address)
         except BaseException:
@@ -87,7 +81,7 @@ class HttpSource:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._closed = True
+        self.drain()
         self._inbox.close()
         await self._server.stop()
 
@@ -95,7 +89,6 @@ class HttpSource:
         return await look(self.address)
 
     async def poll(self, max_events: int, timeout: float) -> list[Batch]:
-        self._heard = anyio.current_time()
         if not self._assigned:
             await self._control.assigned({self._partition: None})
             self._assigned = True
@@ -113,9 +106,10 @@ class HttpSource:
         )
         return [batch]
 
-    async def keepalive(self) -> None:
-        """The engine is full, which is not the same as gone."""
-        self._heard = anyio.current_time()
+    def drain(self) -> None:
+        """Take nothing more; what waits to be polled is to be sent again."""
+        self._stopping = True
+        self._inbox.send_away()
 
     async def commit(self, positions: Mapping[str, int], tag: str) -> None:
         """Clients are told by `settle`; there is nobody else to tell."""
@@ -127,9 +121,7 @@ class HttpSource:
         self._inbox.settle(upto.get(self._partition, 0), exceptions)
 
     def _away(self) -> str | None:
-        if self._closed or anyio.current_time() - self._heard > _SILENT_AFTER:
-            return "the pipeline is stopping"
-        return None
+        return "the pipeline is stopping" if self._stopping else None
 
     def _every_second(self, now: float) -> None:
         self._inbox.expire(now)

@@ -44,6 +44,10 @@ class Metrics(Protocol):
     def gauge(self, name: str, documentation: str, **labels: str) -> Gauge: ...
     def histogram(self, name: str, documentation: str, **labels: str) -> Histogram: ...
 
+    def exposition(self) -> tuple[bytes, str]:
+        """Every metric of the daemon in Prometheus' text format, and its media type."""
+        ...
+
 
 class StageContext(Struct, frozen=True):
     """The stage's place in the pipeline and what the engine lends it.

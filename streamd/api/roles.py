@@ -237,13 +237,17 @@ Outcome = Literal["rejected", "dead_lettered", "dropped"]
 
 
 class Settlement(NamedTuple):
-    """One event that was not stored as it came: why, and the id of its dead letter if any."""
+    """One event that was not stored as it came: why, and the id of its dead letter if any.
+
+    `role` is that of the stage that refused it.
+    """
 
     partition: str
     offset: int
     outcome: Outcome
     reject: Reject | None
     dead_letter_id: str | None
+    role: str = ""
 
 
 @runtime_checkable

@@ -19,7 +19,7 @@ from streamd.engine.stages import Stages, make_stages
 from streamd.engine.store import StateRow
 from streamd.engine.wiring import Wiring, wire
 from streamd.settings.diff import diff_pipelines
-from streamd.settings.model import PipelineSpec
+from streamd.settings.model import PipelineSpec, StageSpec
 
 _SOURCE_LEAVES_IN = 30.0
 """Seconds that a source which is replaced may take to finish what it has in flight."""
@@ -81,11 +81,8 @@ class _Change:
             key = self._wiring.state_keys.get(spec.id)
             held = self._parts.wiring.state_keys.get(spec.id)
             others = {held} if held else await store.state_keys(name, spec.id)
-            if key is not None and others - {key} and not spec.reset_state:
-                raise ReloadRefusedError(
-                    f"{spec.path}: with these settings {spec.id} would lose the state that it"
-                    " keeps; set reset_state = true on it to start it anew"
-                )
+            if message := lost_state(spec, key, others):
+                raise ReloadRefusedError(message)
 
     async def carry_out(self) -> float:
         """Open, replace sources, swap, and close what is not needed any more."""
@@ -236,6 +233,20 @@ class _Change:
         for name, old in self._before.sinks.items():
             if name not in self._stages.sinks:
                 self._pipeline.retire(name, self._slots_before[name], old)
+
+
+def lost_state(spec: StageSpec, key: str | None, held: Collection[str]) -> str:
+    """Why a step cannot go on: it has state that these settings would lose. Empty: it can.
+
+    `key` is the state key of the new settings (None: it keeps no state), `held` those of the
+    state that there is.
+    """
+    if key is None or spec.reset_state or not set(held) - {key}:
+        return ""
+    return (
+        f"{spec.path}: with these settings {spec.id} would lose the state that it keeps;"
+        " set reset_state = true on it to start it anew"
+    )
 
 
 def _reason(error: Exception) -> str:

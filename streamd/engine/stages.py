@@ -95,9 +95,9 @@ class _Maker:
         self._control = control
         self._readable = readable_streams(spec)
         self._log = structlog.get_logger().bind(pipeline=spec.name)
-        self._old = {} if old is None else _identities(old.spec)
+        self._old = {} if old is None else identities(old.spec)
         self._objects = {} if old is None else old.objects()
-        self._new = _identities(spec)
+        self._new = identities(spec)
 
     def source(self, spec: StageSpec, codec: Codec) -> Source:
         source: Source = self.stage(spec, codec=codec, control=self._control(spec.id))
@@ -139,7 +139,7 @@ class _Maker:
         )
 
 
-def _identities(spec: PipelineSpec) -> dict[str, Any]:
+def identities(spec: PipelineSpec) -> dict[str, Any]:
     """What a stage's object was made from, by id: equal means that the object can stay."""
     readable = readable_streams(spec)
     return {

@@ -136,7 +136,7 @@ class Undelivered:
             first,
             len(batch),
             [
-                Settlement(*batch.locate(row), outcome, rejects.get(row), ids[row])
+                Settlement(*batch.locate(row), outcome, rejects.get(row), ids[row], failure.role)
                 for row in range(len(batch))
             ]
             if any(self._settles(span.partition) for span in batch.spans)

@@ -34,6 +34,9 @@ class InertLog:
 
     set = observe = inc
 
+    def exposition(self) -> tuple[bytes, str]:
+        return b"", "text/plain"
+
 
 class InertControl:
     """The engine's side of a source that is never polled."""

@@ -30,7 +30,7 @@ def _document(settings: Settings, masked: bool) -> Iterator[str]:
         for policy in pipeline.policies:
             yield from _table(f"{path}.policy", _plugin(policy), masked)
         for stage in (*pipeline.sources, *pipeline.steps, *pipeline.sinks):
-            yield from _table(f"{path}.{stage.role}", _stage(stage), masked)
+            yield from _table(f"{path}.{stage.role}", stage_table(stage), masked)
             for policy in stage.policies or ():
                 yield from _table(f"{path}.{stage.role}.policy", _plugin(policy), masked)
 
@@ -50,7 +50,8 @@ def _plugin(spec: PluginSpec) -> dict[str, Any]:
     return {"plugin": spec.plugin, **fields_of(spec.config)}
 
 
-def _stage(stage: StageSpec) -> dict[str, Any]:
+def stage_table(stage: StageSpec) -> dict[str, Any]:
+    """A stage's table: its plugin, the engine's keys that are set, every setting."""
     own: dict[str, Any] = {"plugin": stage.plugin, "id": stage.id}
     if stage.inputs and not stage.config.reads():
         own["inputs"] = stage.inputs

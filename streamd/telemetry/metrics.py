@@ -31,6 +31,10 @@ class Telemetry:
     def pipeline(self, pipeline: str) -> PipelineMetrics:
         return PipelineMetrics(self, pipeline)
 
+    def exposition(self) -> tuple[bytes, str]:
+        """Every metric in Prometheus' text format, and its media type."""
+        return prometheus.generate_latest(self.registry), prometheus.CONTENT_TYPE_LATEST
+
     def reloads(self) -> ReloadMetrics:
         return ReloadMetrics(self)
 
@@ -170,6 +174,9 @@ class StageMetrics:
 
     def histogram(self, name: str, documentation: str, **labels: str) -> Histogram:
         return self._telemetry.histogram(f"streamd_{name}", documentation, **self._labels, **labels)
+
+    def exposition(self) -> tuple[bytes, str]:
+        return self._telemetry.exposition()
 
     def rejected(self, error: Rejected) -> None:
         for reason, rows in Tally(reject.reason for reject in error.rows.values()).items():

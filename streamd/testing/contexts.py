@@ -54,6 +54,9 @@ class RecordedMetrics:
     gauge = counter
     histogram = counter
 
+    def exposition(self) -> tuple[bytes, str]:
+        return b"", "text/plain"
+
     def __getitem__(self, key: str | tuple[Any, ...]) -> RecordedMetric:
         return self.metrics[key if isinstance(key, tuple) else (key,)]
 

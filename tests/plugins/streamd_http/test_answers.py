@@ -14,8 +14,10 @@ VIOLATIONS = (Violation("$.a", "wrong"), Violation("$.b", "missing"))
 LISTED = [{"path": "$.a", "message": "wrong"}, {"path": "$.b", "message": "missing"}]
 
 
-def told(outcome: Outcome, reject: Reject | None = None, dlq_id: str | None = None) -> Settlement:
-    return Settlement("p:0", 0, outcome, reject, dlq_id)
+def told(
+    outcome: Outcome, reject: Reject | None = None, dlq_id: str | None = None, role: str = "sink"
+) -> Settlement:
+    return Settlement("p:0", 0, outcome, reject, dlq_id, role)
 
 
 INVALID = Reject("invalid", "two things", VIOLATIONS)
@@ -44,9 +46,19 @@ SINGLE: list[tuple[Settlement | None, int, dict[str, Any]]] = [
         },
     ),
     (
-        told("dead_lettered", INVALID, "d1"),
+        told("dead_lettered", INVALID, "d1", "validate"),
         422,
         {"status": "rejected", "id": "a", "errors": LISTED, "dlq_id": "d1"},
+    ),
+    (
+        told("dead_lettered", Reject("malformed_json", "no JSON"), "d1", "source"),
+        422,
+        {
+            "status": "rejected",
+            "id": "a",
+            "errors": [{"path": "$", "message": "no JSON"}],
+            "dlq_id": "d1",
+        },
     ),
     (told("dropped"), 503, {"status": "dropped", "id": "a"}),
     (told("dropped", INVALID), 422, {"status": "rejected", "id": "a", "errors": LISTED}),

@@ -216,22 +216,30 @@ async def test_undecided_in_time_is_503_and_may_be_sent_again(tmp_path: Path) ->
         assert await source.poll(10, 0) == [], "it had not entered: the client sends it again"
 
 
-async def test_503_while_nobody_polls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamd_http.source._SILENT_AFTER", 0.0)
+async def test_503_once_nothing_is_polled_any_more(tmp_path: Path) -> None:
     async with source_of(tmp_path) as source, client_of(source) as client:
-        await anyio.sleep(0.001)
+        assert (await client.ask("GET", "/health"))[0] == 200
+        source.drain()
         status, _, headers = await client.ask("POST", "/ingest", data=encoded("a"), headers=JSON)
         assert (status, headers["Retry-After"], headers["Connection"]) == (503, "5", "close")
         assert (await client.ask("GET", "/health"))[0] == 503
 
 
-async def test_keepalive_is_a_sign_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamd_http.source._SILENT_AFTER", 30.0)
-    async with source_of(tmp_path) as source, client_of(source) as client:
-        source._heard -= 60
-        assert (await client.ask("GET", "/health"))[0] == 503
-        await source.keepalive()
-        assert (await client.ask("GET", "/health"))[0] == 200
+async def test_what_waits_to_be_polled_is_sent_away_at_once(tmp_path: Path) -> None:
+    answers: list[int] = []
+    async with (
+        source_of(tmp_path) as source,
+        client_of(source) as client,
+        anyio.create_task_group() as group,
+    ):
+
+        async def ask() -> None:
+            answers.append((await client.post(encoded("a")))[0])
+
+        group.start_soon(ask)
+        await source._inbox.arrived.wait()
+        source.drain()
+    assert answers == [503]
 
 
 async def test_the_end_answers_whoever_waits(tmp_path: Path) -> None:

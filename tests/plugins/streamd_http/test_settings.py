@@ -86,5 +86,4 @@ async def test_an_address_that_a_running_daemon_has(tmp_path: Path) -> None:
 
 async def test_ipv6(tmp_path: Path) -> None:
     async with source_of(tmp_path, listen="[::1]:0") as source, client_of(source) as client:
-        await source.keepalive()
         assert (await client.ask("GET", "/health"))[0] == 200
