@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import structlog
 from anyio import to_thread
@@ -15,10 +14,8 @@ from streamd.settings.diff import Diff, diff
 from streamd.settings.loader import load
 from streamd.settings.model import PipelineSpec, Settings
 from streamd.settings.problems import SettingsError
+from streamd.settings.restart import needs_restart
 from streamd.telemetry.metrics import Telemetry
-
-_LIVE = frozenset({"banner"})
-"""Keys of [streamd] that may change while the daemon runs."""
 
 
 class Reloader:
@@ -95,27 +92,8 @@ class Reloader:
 
 
 def _refuse_what_needs_a_restart(changes: Diff, old: Settings, new: Settings) -> None:
-    """Raises ReloadRefusedError that names each setting and plugin file."""
-    fixed = [f"[streamd] {name}" for name in changes.daemon if name not in _LIVE]
-    edited = sorted(set(_edited_plugins(old, new)))
-    if fixed or edited:
+    """Raises ReloadRefusedError that names each setting and plugin."""
+    if found := needs_restart(changes, old, new):
         raise ReloadRefusedError(
-            "these cannot change while the daemon runs, restart it: " + ", ".join(fixed + edited)
+            "these cannot change while the daemon runs, restart it: " + ", ".join(found)
         )
-
-
-def _edited_plugins(old: Settings, new: Settings) -> Iterator[str]:
-    """Plugins in use whose code is another than the one that runs."""
-    running = {(role, name): cls for role, name, cls in _used(old)}
-    for role, name, cls in _used(new):
-        if running.get((role, name), cls) is not cls:
-            yield f"the code of {role} {name}"
-
-
-def _used(settings: Settings) -> Iterator[tuple[str, str, Any]]:
-    for pipeline in settings.pipelines:
-        stages = (*pipeline.sources, *pipeline.steps, *pipeline.sinks)
-        policies = [*pipeline.policies, *(p for s in stages for p in s.policies or ())]
-        codecs = [stage.codec for stage in stages if stage.codec is not None]
-        for spec in (*stages, *policies, *codecs):
-            yield spec.role, spec.plugin, spec.cls

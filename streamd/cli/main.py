@@ -69,6 +69,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Any]:
     _describe_test(add("test", _test, "Run the tests that configuration files hold as [[test]]."))
     graph = add("graph", _graph, "Print how the stages are wired, as a picture's source.")
     graph.add_argument("--format", choices=("dot", "mermaid"), default="dot", help="default: dot")
+    _describe_diff(add("diff", _diff, "Print what a reload would do with another configuration."))
     add("echo", _echo, "Print the effective configuration: defaults filled in, secrets masked.")
     add("config-schema", _schema, "Print the JSON Schema of the configuration, for editors.")
     _describe_install(add("install", _install, "Print or write the unit that runs the daemon."))
@@ -89,6 +90,19 @@ def _describe_test(command: argparse.ArgumentParser) -> None:
         "files", nargs="*", type=Path, metavar="FILE", help="instead of the configuration file"
     )
     command.add_argument("--only", default="", metavar="TEXT", help="those with this in their name")
+
+
+def _describe_diff(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "What a daemon that runs OLD would do if it were told to run NEW: which stages stay, are"
+        " replaced or restart, and why it would refuse. Connects to nothing."
+    )
+    command.epilog = (
+        f"Exit status {exits.OK} if the reload would be taken, {exits.FAILED} if it would be"
+        " refused. Plugin files are compared by their place too: keep both files in one folder."
+    )
+    command.add_argument("old", type=Path, metavar="OLD", help="what runs")
+    command.add_argument("new", type=Path, metavar="NEW", help="what would run")
 
 
 def _describe_install(command: argparse.ArgumentParser) -> None:
@@ -162,6 +176,12 @@ def _graph(args: argparse.Namespace) -> int:
     from streamd.cli.graph import graph
 
     return graph(args.config, args.format)
+
+
+def _diff(args: argparse.Namespace) -> int:
+    from streamd.cli.diff import diff
+
+    return diff(args.old, args.new)
 
 
 def _echo(args: argparse.Namespace) -> int:

@@ -163,7 +163,9 @@ class _Pipeline:
     def _changed_keys(self, old: StageSpec, new: StageSpec) -> tuple[str, ...]:
         """Also of the pipeline's policies, where they apply to this stage."""
         keys = _differ(stage_table(old), stage_table(new))
-        if old.cls is not new.cls and old.plugin == new.plugin:
+        if old.plugin != new.plugin:
+            keys = ("plugin",)
+        elif old.cls is not new.cls:
             keys = (*keys, "the plugin's code")
         policies = (
             spec.policies if stage.policies is None else stage.policies
@@ -173,7 +175,8 @@ class _Pipeline:
 
     @staticmethod
     def _policies_differ(old: Any, new: Any) -> bool:
-        return bool([(p.cls, p.config) for p in old] != [(p.cls, p.config) for p in new])
+        before, after = ([(p.cls, p.config) for p in specs] for specs in (old, new))
+        return before != after
 
 
 def _stages(pipeline: PipelineSpec) -> dict[tuple[str, str], StageSpec]:

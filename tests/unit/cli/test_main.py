@@ -228,3 +228,23 @@ def test_the_version_needs_no_heavy_import() -> None:
     loaded = set(done.stdout.split())
     assert "argparse" in loaded
     assert not loaded & {"anyio", "asyncio", "msgspec", "pluggy", "structlog", "aiohttp", "ssl"}
+
+
+@pytest.mark.parametrize(
+    ("new", "status", "told"),
+    [
+        (GOOD, exits.OK, "A reload would change nothing.\n"),
+        (GOOD + 'table = "x"\n', exits.OK, "    sink    store    replaced  table; its queue stays"),
+        ('[streamd]\nadmin = ""\n' + GOOD, exits.FAILED, "  [streamd] admin cannot change"),
+    ],
+)
+def test_diff(new: str, status: int, told: str, call: Call, tmp_path: Path) -> None:
+    (tmp_path / "new.toml").write_text(new)
+    found, out, err = call("diff", "good.toml", "new.toml")
+    assert (found, told in out, err) == (status, True, ""), out
+
+
+def test_diff_of_a_bad_file(call: Call) -> None:
+    status, out, err = call("diff", "good.toml", "bad.toml")
+    assert (status, out) == (exits.CONFIG, "")
+    assert err.startswith("bad.toml:2: ")
