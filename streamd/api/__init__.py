@@ -19,6 +19,12 @@ from streamd.api.errors import (
 )
 from streamd.api.functions import FunctionStep, reject_of
 from streamd.api.hookspecs import Plugin, hookimpl
+from streamd.api.letters import (
+    DeadLetterStore,
+    KeepsDeadLetters,
+    NeedsOrder,
+    StoredLetter,
+)
 from streamd.api.policy import (
     DEAD_LETTERS,
     DeadLetter,
@@ -69,6 +75,7 @@ __all__ = [
     "Control",
     "Counter",
     "DeadLetter",
+    "DeadLetterStore",
     "Drains",
     "Drop",
     "Duration",
@@ -79,9 +86,11 @@ __all__ = [
     "Header",
     "Histogram",
     "KeepsAlive",
+    "KeepsDeadLetters",
     "Logger",
     "Metrics",
     "Misconfigured",
+    "NeedsOrder",
     "Outcome",
     "Pause",
     "Permanent",
@@ -107,6 +116,7 @@ __all__ = [
     "Stateful",
     "Step",
     "Stop",
+    "StoredLetter",
     "StreamdError",
     "SystemClock",
     "Timed",
