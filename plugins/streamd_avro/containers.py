@@ -18,8 +18,8 @@ and whether to go on behind it (a field of the writer may feed several of the re
 
 def read_record(steps: Sequence[Step], defaults: Sequence[tuple[str, Read, bytes]]) -> Read:
     """`defaults` are fields that the writer does not have: name (empty: left out), reader, data."""
-    if all(name is not None and not omit and last for name, _, omit, last in steps):
-        read_fields = _whole([(str(name), read_field) for name, read_field, _, _ in steps])
+    if all(name is not None and last for name, _, _, last in steps):
+        read_fields = _whole([(str(name), read_field, omit) for name, read_field, omit, _ in steps])
     else:
         read_fields = _picked(steps)
     if not defaults:
@@ -27,13 +27,15 @@ def read_record(steps: Sequence[Step], defaults: Sequence[tuple[str, Read, bytes
     return _with_defaults(read_fields, [one for one in defaults if one[0]])
 
 
-def _whole(fields: Sequence[tuple[str, Read]]) -> Read:
-    """Every field of the writer, in its order."""
+def _whole(fields: Sequence[tuple[str, Read, bool]]) -> Read:
+    """Every field of the writer, in its order, each into one of the reader."""
 
     def read(data: bytes, at: int) -> tuple[dict[str, Any], int]:
         record = {}
-        for name, read_field in fields:
-            record[name], at = read_field(data, at)
+        for name, read_field, omit in fields:
+            value, at = read_field(data, at)
+            if value is not None or not omit:
+                record[name] = value
         return record, at
 
     return read
@@ -67,10 +69,8 @@ def _with_defaults(read_fields: Read, defaults: Sequence[tuple[str, Read, bytes]
 def read_array(read_item: Read, empty_items: bool) -> Read:
     def read(data: bytes, at: int) -> tuple[list[Any], int]:
         items: list[Any] = []
-        while True:
+        while data[at]:
             count, at, end = _block(data, at)
-            if not count:
-                return items, at
             if empty_items and count + len(items) > MAX_EMPTY_ITEMS:
                 raise Malformed(f"more than {MAX_EMPTY_ITEMS} items of no bytes")
             for _ in range(count):
@@ -78,6 +78,7 @@ def read_array(read_item: Read, empty_items: bool) -> Read:
                 items.append(item)
             if end is not None and at != end:
                 raise Malformed("a block is not as long as it says")
+        return items, at + 1
 
     return read
 
@@ -86,10 +87,8 @@ def read_map(read_value: Read, read_key: Read) -> Read:
     def read(data: bytes, at: int) -> tuple[dict[str, Any], int]:
         values: dict[str, Any] = {}
         entries = 0
-        while True:
+        while data[at]:
             count, at, end = _block(data, at)
-            if not count:
-                break
             entries += count
             for _ in range(count):
                 key, at = read_key(data, at)
@@ -98,7 +97,7 @@ def read_map(read_value: Read, read_key: Read) -> Read:
                 raise Malformed("a block is not as long as it says")
         if len(values) != entries:
             raise Malformed("a map has the same key twice")
-        return values, at
+        return values, at + 1
 
     return read
 
@@ -106,10 +105,27 @@ def read_map(read_value: Read, read_key: Read) -> Read:
 def _block(data: bytes, at: int) -> tuple[int, int, int | None]:
     """The number of items of a block, where they start, and where they end if it says so."""
     count, at = read_long(data, at)
-    if count >= 0:
+    if count > 0:
         return count, at, None
+    if count == 0:
+        raise Malformed("a zero of several bytes")
     size, at = read_long(data, at)
     return -count, at, at + size
+
+
+def read_optional(read_value: Read) -> Read:
+    """The commonest union of all, null or something."""
+
+    def read(data: bytes, at: int) -> tuple[Any, int]:
+        tag = data[at]
+        if tag == 2:
+            return read_value(data, at + 1)
+        if tag == 0:
+            return None, at + 1
+        return read_other(data, at)
+
+    read_other = read_union([lambda _, at: (None, at), read_value])
+    return read
 
 
 def read_union(readers: Sequence[Read]) -> Read:

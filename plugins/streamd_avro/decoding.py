@@ -17,7 +17,15 @@ from streamd_avro.compatibility import (
     names_match,
     symbol_map,
 )
-from streamd_avro.containers import Read, Step, read_array, read_map, read_record, read_union
+from streamd_avro.containers import (
+    Read,
+    Step,
+    read_array,
+    read_map,
+    read_optional,
+    read_record,
+    read_union,
+)
 from streamd_avro.defaults import default_bytes
 from streamd_avro.logical import Conversion, conversion_of
 from streamd_avro.problems import Malformed, Unresolvable
@@ -40,6 +48,7 @@ from streamd_avro.schema import (
 from streamd_avro.sizes import takes_no_bytes
 from streamd_avro.varint import read_long
 
+_TOO_SHORT = "it ends in the middle of a value"
 _FLOAT, _DOUBLE = Layout("<f"), Layout("<d")
 
 
@@ -59,11 +68,12 @@ def compile_decoder(
         try:
             value, end = read(data, start)
         except IndexError:
-            raise Malformed("it ends in the middle of a value") from None
+            raise Malformed(_TOO_SHORT) from None
         except RecursionError:
             raise Malformed("nested too deep") from None
-        if end != len(data):
-            raise Malformed(f"{len(data) - end} bytes are left over")
+        left = len(data) - end
+        if left:
+            raise Malformed(f"{left} bytes are left over" if left > 0 else _TOO_SHORT)
         return value
 
     return decode
@@ -79,9 +89,10 @@ class _Compiler:
         match writer, reader:
             case Union(branches), _:
                 same = writer is reader
-                return read_union(
-                    [self.reader(branch, branch if same else reader) for branch in branches]
-                )
+                readers = [self.reader(one, one if same else reader) for one in branches]
+                if len(readers) == 2 and readers[0] is read_null:
+                    return read_optional(readers[1])
+                return read_union(readers)
             case _, Union(branches):
                 return self.reader(writer, self._branch(writer, branches))
             case Record(), Record() if writer is reader or names_match(reader, writer):
@@ -248,8 +259,7 @@ def read_string(data: bytes, at: int) -> tuple[str, int]:
         if size < 0:
             raise Malformed("a length below zero")
         end = start + size
-    if end > len(data):
-        raise IndexError
+    # A string that ends behind the data is found out at the very end, with everything after it.
     try:
         return data[start:end].decode(), end
     except UnicodeDecodeError as error:

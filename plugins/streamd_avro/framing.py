@@ -105,7 +105,7 @@ class SingleObject:
         if any(header[2:] not in self._known for header in good):
             self._load()
         found: dict[bytes, Type | Reject] = {
-            header: not_framed(header, self.size, "C3 01, Avro's single-object encoding")
+            header: not_framed(header, self.size, _SINGLE_OBJECT, "single-object encoding")
             for header in headers
         }
         for header in good:
@@ -124,10 +124,11 @@ class SingleObject:
             self._loaded = now
 
 
-def not_framed(header: bytes, size: int, expected: str) -> Reject:
-    """Why a record cannot be read that does not begin as expected (hex digits, then words)."""
+def not_framed(header: bytes, size: int, magic: bytes, name: str) -> Reject:
+    """Why a record that does not begin with `magic` and more, `size` bytes in all, is refused."""
     if not header:
         return Reject("empty", "the record is empty")
-    if expected.startswith(header[:2].hex(" ").upper()) and len(header) < size:
+    start = header[: len(magic)]
+    if len(header) < size and magic.startswith(start):
         return Reject("malformed_avro", "it ends within its header")
-    return Reject("wrong_magic", f"it begins with {header[:2].hex(' ')}, not with {expected}")
+    return Reject("wrong_magic", f"it begins with {start.hex()}, not with {magic.hex()} ({name})")

@@ -56,7 +56,7 @@ class Lookups(Generic[K, V]):
         known about some of the keys.
         """
         deadline = self._now() + self._wait
-        absent = {}
+        absent: dict[K, Exception] = {}
         open_keys = []
         for key in keys:
             known = self._absent.get(key)
@@ -74,7 +74,7 @@ class Lookups(Generic[K, V]):
                 self._require_calm()
                 self._pending[key] = _in_thread(self._ask, key)
         wait_for([self._pending[key] for key in keys], timeout=max(0.0, deadline - self._now()))
-        absent = {}
+        absent: dict[K, Exception] = {}
         failure: Exception | None = None
         for key in keys:
             error = self._settle(key)

@@ -27,6 +27,9 @@ class Logical(NamedTuple):
     precision: int = 0
     scale: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.name} {self.precision}, {self.scale}" if self.precision else self.name
+
 
 class NoDefault:
     """Stands for the default that a field or enum does not have; null is one."""
@@ -116,7 +119,7 @@ def describe(schema: Type) -> str:
     """A type in a few words: `record a.B`, `array of string`, `union of null and int`."""
     match schema:
         case Primitive(kind, logical):
-            return f"{kind} ({logical.name})" if logical else kind
+            return f"{kind} ({logical})" if logical else kind
         case Array(items):
             return f"array of {describe(items)}"
         case Map(values):

@@ -18,6 +18,7 @@ CREATE TABLE IF NOT EXISTS versions (
     PRIMARY KEY (name, version)
 );
 """
+_IS_READY = "SELECT 1 FROM sqlite_master WHERE name = 'versions'"  # the table made last
 _BUSY = 5.0  # seconds to wait for another process's lock
 
 Versions = dict[int, Any]
@@ -83,6 +84,9 @@ class Store:
             return []
         uri = f"{self.path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, timeout=_BUSY, uri=True)) as connection:
+            # Another process may have made the file and not its tables yet.
+            if not connection.execute(_IS_READY).fetchone():
+                return []
             return connection.execute(sql, parameters).fetchall()
 
     @contextmanager

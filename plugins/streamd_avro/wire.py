@@ -52,7 +52,7 @@ class Confluent:
         }
         absent = self._by_id.ask(numbers.values())
         found: dict[bytes, Type | Reject] = {
-            header: not_framed(header, self.size, "00, Confluent's wire format")
+            header: not_framed(header, self.size, b"\0", "Confluent's wire format")
             for header in headers
         }
         for header, number in numbers.items():

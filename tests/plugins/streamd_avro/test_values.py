@@ -320,6 +320,7 @@ MALFORMED: list[tuple[Any, bytes]] = [
     (["null", "int"], hexed("04")),
     (["null", "int"], hexed("8001")),
     (ARRAY, hexed("02 02")),
+    (ARRAY, hexed("02 02 8000 00")),
     (ARRAY, hexed("01 04 02 00")),  # a block that says 2 bytes and has 1
     (ARRAY, b"\xff" * 9 + b"\x01\x02\x02\x00"),
     (ARRAY, hexed("00 00")),  # one byte is left over
