@@ -151,6 +151,23 @@ class Chain:
         for goes_to, decoded in await decoder.run(batch, stream, epochs):
             await self.run(goes_to, decoded, epochs, skip if goes_to == stream else 0)
 
+    async def resume(self, step: Step, stream: str, batch: Batch, epochs: Sequence[int]) -> None:
+        """A batch that has failed in a step enters it again, and goes where it would have gone.
+
+        Raises KeyError if the step does not read the stream.
+        """
+        stops = self._lines[stream].stops
+        found = [at for at, stop in enumerate(stops) if stop.node.step is step]
+        if not found:
+            raise KeyError(stream)
+        node, taps = stops[found[0]]
+        if not taps:
+            await self.run(stream, batch, epochs, found[0])
+            return
+        # What is tapped has gone on already, without it.
+        for goes_to, result in await node.run(batch, stream, epochs):
+            await self.run(goes_to, result, epochs)
+
     async def run(self, stream: str, batch: Batch, epochs: Sequence[int], first: int = 0) -> None:
         """A batch on a stream, from the given stop on."""
         line = self._lines.get(stream)

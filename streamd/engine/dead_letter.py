@@ -17,7 +17,20 @@ from urllib.parse import quote
 
 import msgspec
 
-from streamd.api import Batch, Failure, Header, Reject, Rejected, StreamdError, split_partition
+from streamd.api import (
+    VALID,
+    Batch,
+    Failure,
+    Header,
+    Reject,
+    Rejected,
+    StreamdError,
+    split_partition,
+)
+from streamd.settings.model import MAIN
+
+ENCODED = "base64:"
+"""What a key or header begins with that is no text, or a text that begins so itself."""
 
 _ABSENT: Any = object()
 _MAX_ID = 160  # an id becomes part of object keys and file names, which end at 255 bytes
@@ -73,6 +86,10 @@ def _document(
     }
     if reject.violations:
         document["violations"] = reject.violations
+    if batch.statuses is not None and batch.statuses[row] != VALID:
+        document["validation_status"] = batch.statuses[row]
+    if failure.role not in ("source", "sink") and batch.stream not in (None, MAIN):
+        document["stream"] = batch.stream
     if value is not _ABSENT and value is not None and (seen := _plain(value)) != parsed:
         # The stage saw something else than what arrived: a replay into it needs just that.
         document["event"] = seen
@@ -180,9 +197,10 @@ def _text(value: bytes | None) -> str | None:
     if value is None:
         return None
     try:
-        return value.decode()
+        text = value.decode()
     except UnicodeDecodeError:
-        return "base64:" + _base64(value)
+        return ENCODED + _base64(value)
+    return ENCODED + _base64(value) if text.startswith(ENCODED) else text
 
 
 def _base64(value: bytes) -> str:

@@ -125,7 +125,8 @@ class Resolver:
         if len(rows) != len(error.rows) or not rows:
             raise Fatal(f"{self.stage} rejected rows that it was not given") from error
         named = Rejected({new: error.rows[row] for new, row in enumerate(rows)})
-        refused = _Work(work.batch.take(rows), work.attempt, work.started)
+        batch = work.batch.take(rows, stream=work.batch.stream)
+        refused = _Work(batch, work.attempt, work.started)
         self.metrics.rejected(named)
         failure = self._failure(refused, named)
         if self.forgive(failure, epochs):

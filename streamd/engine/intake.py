@@ -7,7 +7,7 @@ falls between two batches: positions and state of an epoch belong to the same mo
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -25,6 +25,8 @@ MOST_UNFINISHED = 4
 """Closed epochs that may be incomplete; after that the open one grows."""
 
 _MOST_ROUNDS = 10_000
+
+Enter = Callable[[Sequence[int]], Awaitable[None]]
 
 
 class Intake:
@@ -84,6 +86,18 @@ class Intake:
             await self._tick()
             urgent, self._urgent = self._urgent, False
             self._close_if_due(urgent=urgent)
+
+    async def inject(self, events: int, size: int, enter: Enter) -> int:
+        """Let events in that no source has read: they move no position. Returns their epoch.
+
+        Call it between two batches; `enter(epochs)` puts them where they go.
+        """
+        self._begins()
+        self._ledger.read(events, size)
+        epoch = self._ledger.open.number
+        await enter((epoch,))
+        self._close_if_due(urgent=True)
+        return epoch
 
     @asynccontextmanager
     async def between_batches(self) -> AsyncIterator[None]:

@@ -13,6 +13,7 @@ from streamd.engine.failure import PipelineStopped, backoff
 from streamd.engine.guard import guarded
 from streamd.engine.pipeline import Pipeline
 from streamd.engine.reload import reload
+from streamd.engine.replay import ReplayRequest, RowAnswer, replay
 from streamd.engine.stages import Surroundings
 from streamd.engine.status import PipelineStatus, fill_gauges, status_of
 from streamd.settings.model import PipelineSpec
@@ -70,6 +71,10 @@ class Supervisor:
         self._around = replace(self._around, config_digest=config_digest)
         self._wake.set()
         return stood
+
+    async def replay(self, request: ReplayRequest) -> list[RowAnswer]:
+        """Let dead letters in again. Raises ReplayRefusedError."""
+        return await replay(self._life, request)
 
     async def run(self) -> None:
         """Returns when the pipeline was stopped, has come to its end, or is not to run again.

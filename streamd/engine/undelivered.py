@@ -11,6 +11,7 @@ from streamd.engine.chain import Line
 from streamd.engine.dead_letter import documents
 from streamd.engine.failure import SPILL
 from streamd.engine.ledger import Ledger
+from streamd.engine.returns import Returns
 from streamd.engine.spill import Spill
 from streamd.telemetry.metrics import Telemetry
 from streamd.telemetry.sampling import Sampler
@@ -19,9 +20,9 @@ from streamd.telemetry.sampling import Sampler
 class Undelivered:
     """One pipeline's routing of failed rows.
 
-    `lines` is read at the time of a failure; a reload replaces it. Of a
-    partition, `settles` tells whether its source wants to know each event's outcome, `answers`
-    whether it takes rejected events back itself.
+    `lines` is read at the time of a failure; a reload replaces it. Of a partition, `settles` tells
+    whether its source wants to know each event's outcome, `answers` whether it takes rejected
+    events back itself. Of `returns`, dead letters that are let in again, no source wants to know.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Undelivered:
         self._answers = answers
         self._log = log
         self.buried = 0
+        self.returns = Returns()
 
     async def bury(self, stream: str, failure: Failure, epochs: Sequence[int]) -> None:
         """Send the rows as dead letters to every sink that reads the stream."""
@@ -77,6 +79,8 @@ class Undelivered:
         batch = failure.batch
         if failure.role == "sink" or not all(self._answers(s.partition) for s in batch.spans):
             return False
+        if self.returns.any_of(batch):  # whoever sent it was answered long ago
+            return False
         self._settle("rejected", failure, [None] * len(batch), epochs)
         return True
 
@@ -92,6 +96,7 @@ class Undelivered:
                 events=told,
                 error=str(failure.error)[:200],
             )
+        self.returns.met(failure.batch, "dropped")
         self._settle("dropped", failure, [None] * rows, epochs)
 
     def unread(self, stream: str, rows: int) -> None:
@@ -99,7 +104,10 @@ class Undelivered:
         self._telemetry.stage(self._pipeline, stream).dropped("unread_stream", rows)
 
     def _documents(self, failure: Failure) -> list[dict[str, Any]]:
-        return documents(failure, now_ms=self._clock.now_ms(), config_digest=self.config_digest)
+        now_ms = self._clock.now_ms()
+        docs = documents(failure, now_ms=now_ms, config_digest=self.config_digest)
+        self.returns.count_on(failure.batch, docs)
+        return docs
 
     def _record(
         self, failure: Failure, docs: Sequence[dict[str, Any]], epochs: Sequence[int]
@@ -107,6 +115,7 @@ class Undelivered:
         types = Tally(doc["error"]["type"] for doc in docs)
         self._telemetry.stage(self._pipeline, failure.stage).dead_lettered(types)
         self.buried += len(docs)
+        self.returns.met(failure.batch, "dead_lettered")
         self._settle("dead_lettered", failure, [doc["dlq_id"] for doc in docs], epochs)
         if told := self._sampler.allow((failure.stage, "dead"), len(docs)):
             self._log.warning("Dead-lettered", stage=failure.stage, events=told, types=dict(types))
@@ -138,6 +147,7 @@ class Undelivered:
             [
                 Settlement(*batch.locate(row), outcome, rejects.get(row), ids[row], failure.role)
                 for row in range(len(batch))
+                if not self.returns.holds(batch.locate(row))
             ]
             if any(self._settles(span.partition) for span in batch.spans)
             else (),

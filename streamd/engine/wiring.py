@@ -46,6 +46,7 @@ class Wiring:
     """One version of it. `state_keys` are those of the stateful steps."""
 
     chain: Chain
+    entries: dict[str, Entry]
     lines: dict[str, Line]
     slots: dict[str, Slot]
     resolvers: dict[str, Resolver]
@@ -70,6 +71,7 @@ def wire(stages: Stages, fixtures: Fixtures, old: Wiring | None = None) -> Wirin
     }
     return Wiring(
         chain=Chain(lines, entries, fixtures.undelivered.unread),
+        entries=entries,
         lines=lines,
         slots=slots,
         resolvers=wirer.resolvers,
