@@ -15,7 +15,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from streamd import exits
+from streamd import control, exits
 from streamd.api import SystemClock
 from streamd.engine.signal import Signal
 from streamd.engine.stages import Surroundings
@@ -100,6 +100,7 @@ class Daemon:
             async with anyio.create_task_group() as services:
                 services.start_soon(self._watch_signals, services.cancel_scope)
                 services.start_soon(self._serve_admin)
+                services.start_soon(control.serve, self._state_dir, self.supervisors)
                 services.start_soon(self._reporter.report)
                 services.start_soon(self._reporter.feed_watchdog)
                 services.start_soon(self._reload_when_wanted)

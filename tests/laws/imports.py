@@ -18,6 +18,7 @@ LAYERS: Mapping[str, int] = {
     "streamd.exits": -1,
     "streamd.telemetry": 1,
     "streamd.engine": 2,
+    "streamd.control": 3,
     "streamd.daemon": 3,
     "streamd.http": 3,
     "streamd.reloading": 3,
