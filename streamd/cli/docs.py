@@ -1,9 +1,10 @@
-"""Generates what is written elsewhere: README sections of plugins, the JSON Schema, the units.
+"""Generates what is written elsewhere: pages about settings, the JSON Schema, the units.
 
     python -m streamd.cli.docs [--check] [ROOT]
 
-Fills each `plugins/*/README.md` between its markers, `config/streamd.schema.json`, and
-`config/systemd` with the units of an installation by a package of the system.
+Of this source tree: `docs/plugins`, each `plugins/*/README.md` between its markers,
+`config/streamd.schema.json`, and `config/systemd` with the units of an installation by a package
+of the system. Of any other project: its README.md between the markers.
 """
 
 from __future__ import annotations
@@ -11,26 +12,21 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from streamd import exits
-from streamd.catalog import Catalog, Entry, config_of
+from streamd.catalog import Catalog, Entry
 from streamd.cli import unit
+from streamd.cli.sample import sample
+from streamd.cli.tables import cell, plugin_table, section, settings_table
 from streamd.settings import jsonschema
-from streamd.settings.fields import (
-    Setting,
-    bare,
-    is_struct,
-    item_of,
-    members_of,
-    settings_of,
-    type_text,
-)
+from streamd.settings.fields import settings_of
+from streamd.settings.keys import StageKeys, keys_of
 
 START = "<!-- config:start -->"
 END = "<!-- config:end -->"
 SCHEMA = Path("config", "streamd.schema.json")
 UNITS = Path("config", "systemd")
+PAGES = Path("docs", "plugins")
 _PROGRAM, _CONFIG = Path("/usr/bin/streamd"), Path("/etc/streamd/streamd.toml")
 
 
@@ -53,68 +49,80 @@ def stale(root: Path) -> dict[Path, str]:
     """The generated files of a source tree that do not hold what they should, and what that is."""
     return {
         path: text
-        for path, text in _generate(root)
+        for path, text in generate(root)
         if not path.exists() or path.read_text(encoding="utf-8") != text
     }
 
 
-def _generate(root: Path) -> Iterator[tuple[Path, str]]:
+def generate(root: Path) -> Iterator[tuple[Path, str]]:
+    """Every generated file of a source tree."""
     catalog = Catalog.load()
+    if not (root / "plugins").is_dir():
+        packages = sorted(path.parent.name for path in root.glob("*/__init__.py"))
+        yield from _readme(root / "README.md", catalog, packages)
+        return
     yield root / SCHEMA, jsonschema.text(catalog)
     for instance in (False, True):
         text = unit.unit(_PROGRAM, _CONFIG, instance=instance)
         yield root / UNITS / unit.name(instance=instance), text
-    for readme in sorted(root.glob("plugins/*/README.md")):
-        before, start, rest = readme.read_text(encoding="utf-8").partition(START)
-        _, end, after = rest.partition(END)
-        if start and end:
-            section = config_section(catalog, readme.parent.name)
-            yield readme, f"{before}{START}\n{section}{END}{after}"
+    packages = sorted(path.parent.name for path in root.glob("plugins/*/README.md"))
+    for package in packages:
+        yield from _readme(root / "plugins" / package / "README.md", catalog, [package])
+    yield from _pages(root / PAGES, _of(catalog, packages))
 
 
-def config_section(catalog: Catalog, package: str) -> str:
-    """Tables of the settings of every plugin that a package offers."""
-    tables = [
-        _plugin_table(entry)
-        for entry in catalog.entries()
-        if entry.plugin.cls.__module__.partition(".")[0] == package
-    ]
-    return "\n".join(tables)
+def filled(readme: str, entries: list[Entry]) -> str:
+    """A README with the settings of these plugins between its markers, if it has them."""
+    before, start, rest = readme.partition(START)
+    _, end, after = rest.partition(END)
+    return f"{before}{START}\n{section(entries)}{END}{after}" if start and end else readme
 
 
-def _plugin_table(entry: Entry) -> str:
-    plugin = entry.plugin
-    lines = [f"### {plugin.role} `{plugin.name}`", "", entry.summary, ""]
-    settings = settings_of(config_of(plugin))
-    if settings:
-        lines += ["| key | type | default | |", "|---|---|---|---|", *_rows(settings, "")]
-    else:
-        lines.append("No settings.")
-    return "\n".join([*lines, ""])
+def _readme(path: Path, catalog: Catalog, packages: list[str]) -> Iterator[tuple[Path, str]]:
+    if path.exists():
+        yield path, filled(path.read_text(encoding="utf-8"), _of(catalog, packages))
 
 
-def _rows(settings: list[Setting], prefix: str) -> Iterator[str]:
-    for setting in settings:
-        key = prefix + setting.key
-        default = "required" if setting.required else _code(setting.default_text)
-        cells = (_code(key), type_text(setting.kind), default, setting.description)
-        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-        for path, struct in _tables_in(setting.kind, key):
-            yield from _rows(settings_of(struct), f"{path}.")
+def _of(catalog: Catalog, packages: list[str]) -> list[Entry]:
+    return [entry for entry in catalog.entries() if _package(entry) in packages]
 
 
-def _tables_in(kind: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """The tables of settings within a setting, with how their keys are written."""
-    for one in map(bare, members_of(kind)):
-        shape, item = item_of(one)
-        if is_struct(one):
-            yield path, one
-        elif shape:
-            yield from _tables_in(item, f"{path}.*" if shape == "table" else f"{path}[]")
+def _package(entry: Entry) -> str:
+    return entry.plugin.cls.__module__.partition(".")[0]
 
 
-def _code(text: str) -> str:
-    return f"`{text}`" if text else ""
+def _pages(folder: Path, entries: list[Entry]) -> Iterator[tuple[Path, str]]:
+    yield folder / "README.md", _index(entries)
+    for entry in entries:
+        yield folder / _page_name(entry), _page(entry)
+
+
+def _page_name(entry: Entry) -> str:
+    return f"{entry.plugin.role}-{entry.plugin.name}.md"
+
+
+def _index(entries: list[Entry]) -> str:
+    rows = []
+    for entry in entries:
+        link = f"[{entry.plugin.name}]({_page_name(entry)})"
+        rows.append(f"| {entry.plugin.role} | {link} | {cell(entry.summary)} |")
+    head = ["# Plugins", "", 'What `plugin = "..."` can name in a table of each role.', ""]
+    return "\n".join([*head, "| role | plugin | |", "|---|---|---|", *rows, ""])
+
+
+def _page(entry: Entry) -> str:
+    plugin, package = entry.plugin, _package(entry)
+    guarantee = (
+        f"What it guarantees, and its limits: [{package}](../../plugins/{package}/README.md)."
+    )
+    lines = [f"# The {plugin.role} `{plugin.name}`", "", entry.summary, "", guarantee, ""]
+    lines += ["## Settings", "", plugin_table(plugin)]
+    keys = keys_of(plugin.role)
+    if len(keys) > 1:
+        of_engine = [setting for setting in settings_of(StageKeys) if setting.key in keys]
+        lines += ["## Keys of the engine", "", settings_table(of_engine)]
+    lines += [f"## What `streamd create {plugin.role}/{plugin.name}` prints", ""]
+    return "\n".join([*lines, "```toml", sample(plugin) + "```", ""])
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from streamd import __version__, exits
+from streamd.cli.plugin import arguments as plugin
 
 DEFAULT_CONFIG = Path("streamd.toml")
 _STATUSES = f"""exit status:
@@ -72,6 +73,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Any]:
     _describe_diff(add("diff", _diff, "Print what a reload would do with another configuration."))
     add("echo", _echo, "Print the effective configuration: defaults filled in, secrets masked.")
     add("config-schema", _schema, "Print the JSON Schema of the configuration, for editors.")
+    plugin.describe(add("plugin", _run, "Begin a plugin of your own, or test one."))
     _describe_install(add("install", _install, "Print or write the unit that runs the daemon."))
     return parser, commands
 

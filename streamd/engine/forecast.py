@@ -13,13 +13,12 @@ from msgspec import Struct
 
 from streamd.api import ConfigError, Stateful
 from streamd.engine.plan import routes
-from streamd.engine.reload import lost_state
 from streamd.engine.stages import identities
 from streamd.settings.construct import build, context_for
 from streamd.settings.diff import diff
 from streamd.settings.model import PipelineSpec, Settings, StageSpec
 from streamd.settings.render import stage_table
-from streamd.settings.restart import LIVE, needs_restart
+from streamd.settings.restart import LIVE, lost_state, needs_restart
 from streamd.settings.toml import fields_of
 
 Action = Literal["stays", "rewired", "replaced", "restarts", "new", "removed"]

@@ -26,10 +26,11 @@ Run with pytest and anyio's plugin (`anyio_mode = "auto"`). A behaviour that a s
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{role}" for role in ("codec", "policy", "sink", "source", "step"))
+    *(f"{__name__}.{role}" for role in ("codec", "package", "policy", "sink", "source", "step"))
 )
 
 from streamd.testing.contracts.codec import CodecContract, CodecSubject  # noqa: E402
+from streamd.testing.contracts.package import PackageContract  # noqa: E402
 from streamd.testing.contracts.policy import PolicyContract, PolicySubject  # noqa: E402
 from streamd.testing.contracts.sink import SinkContract, SinkSubject, sink_context  # noqa: E402
 from streamd.testing.contracts.source import SourceContract, SourceSubject  # noqa: E402
@@ -38,6 +39,7 @@ from streamd.testing.contracts.step import StepContract, StepSubject  # noqa: E4
 __all__ = [
     "CodecContract",
     "CodecSubject",
+    "PackageContract",
     "PolicyContract",
     "PolicySubject",
     "SinkContract",
