@@ -162,11 +162,15 @@ def _check(config: AvroCodec.Config, role: str) -> None:
             parse_version(1 if version is None else version)
         except NotRegisteredError as error:
             raise ConfigError(str(error), path=key) from None
+    url = urlsplit(config.registry)
     if config.format == "confluent":
-        if urlsplit(config.registry).scheme not in ("http", "https"):
+        if url.scheme not in ("http", "https"):
             raise ConfigError(
                 "the format confluent needs the http URL of a registry", path="registry"
             )
+        if url.username or url.password:
+            message = "put the user and the password under `user` and `password`, not in the URL"
+            raise ConfigError(message, path="registry")
         if role == "sink" and not config.subject:
             raise ConfigError("writing in the format confluent needs a subject", path="subject")
     elif config.registry:

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
@@ -56,10 +56,7 @@ class RegistryClient:
 
     def __init__(self, url: str, *, user: str, password: str, timeout: float) -> None:
         """`url` may hold a path; `timeout` is in seconds, of one request."""
-        parts = urlsplit(url)
-        user, password = user or parts.username or "", password or parts.password or ""
-        host = parts.netloc.rpartition("@")[2]
-        self._base = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+        self._base = url.rstrip("/")
         self._timeout = timeout
         self._headers = {"Accept": _MEDIA, "Content-Type": _MEDIA}
         if user:

@@ -34,12 +34,13 @@ class RegistryServer:
     """Schemas by id and by subject; subjects are checked at BACKWARD.
 
     `auth` are the user and password that it asks for. Any of these makes it answer otherwise:
-    `delay` in seconds, `status` instead of what was asked for, `body` as it is.
+    `delay` in seconds, `failures` (so many times 503), a `status`, a `body`.
     """
 
     def __init__(self, auth: tuple[str, str] | None = None) -> None:
         self.auth = auth
         self.delay = 0.0
+        self.failures = 0
         self.status: int | None = None
         self.body: bytes | None = None
         self.requests: list[str] = []
@@ -76,6 +77,9 @@ class RegistryServer:
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.raw_path}")
         await asyncio.sleep(self.delay)
+        if self.failures > 0:
+            self.failures -= 1
+            return web.Response(status=503)
         if self.body is not None:
             return web.Response(body=self.body, status=self.status or 200)
         if self.status is not None:

@@ -194,6 +194,7 @@ def test_a_registry_that_is_locked_is_tried_again(
         ({"format": "confluent"}, "registry"),
         ({"format": "confluent", "registry": "127.0.0.1:8081"}, "registry"),
         ({"format": "confluent", "registry": "http://127.0.0.1:8081"}, "subject"),
+        ({"format": "confluent", "registry": "http://me:secret@127.0.0.1"}, "registry"),
         ({"registry": "http://127.0.0.1:8081"}, "registry"),
     ],
 )

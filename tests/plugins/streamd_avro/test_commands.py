@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,3 +129,14 @@ def test_another_state_directory(call: Call, tmp_path: Path) -> None:
     assert (tmp_path / "other" / "schemas.sqlite").exists()
     assert "Order" not in call("list")[1]
     assert "Order" in call("--state-dir", "other", "list")[1]
+
+
+def test_it_is_a_command_of_streamd(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).parent / "streamd", "schema", "--state-dir", str(tmp_path), "list"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("IngestEvent  1, 2  NONE\n", "")
