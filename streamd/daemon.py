@@ -88,6 +88,7 @@ class Daemon:
         self._notifier = Notifier()
         self._reporter = Reporter(self.supervisors, self._notifier)
         self._reload_wanted = Signal()
+        self._reloader = Reloader(self.supervisors, self.start, self.telemetry)
         self._stopping = False
         self._pipelines: TaskGroup
         self._store: Store
@@ -175,23 +176,30 @@ class Daemon:
 
     async def _reload_when_wanted(self) -> None:
         """Signals that come while a reload is at work are one more reload."""
-        reloader = Reloader(self.supervisors, self.start, self.telemetry)
         while True:
             await self._reload_wanted.wait()
             if self._stopping:
                 return
             self._notifier.reloading()
             try:
-                self.settings = await reloader.reload(self.settings)
+                self.settings = await self._reloader.reload(self.settings)
             finally:
                 self._notifier.ready(self._reporter.summary())
 
     async def _serve_admin(self) -> None:
         if not self.settings.daemon.admin:
             return
+        from streamd.admin.watched import Watched
         from streamd.http import serve  # aiohttp is slow to import: the pipelines start first
 
-        await serve(self.settings.daemon.admin, self.telemetry, self.supervisors)
+        await serve(
+            Watched(
+                self.telemetry,
+                self.supervisors,
+                lambda: self.settings,
+                lambda: self._reloader.last,
+            )
+        )
 
     def _exit_code(self) -> int:
         failed = any(supervisor.failure for supervisor in self.supervisors.values())

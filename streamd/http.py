@@ -1,24 +1,27 @@
-"""The admin port: /metrics, /healthz, /readyz and /status."""
+"""The admin port: /metrics, /healthz, /readyz, /status, and the page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import anyio
-import msgspec
 import structlog
 from aiohttp import web
 
-from streamd.engine.supervisor import Supervisor
-from streamd.telemetry.metrics import Telemetry
+from streamd.admin.access import Door
+from streamd.admin.sampler import Sampler
+from streamd.admin.views import Views, json_response
+from streamd.admin.watched import Watched
+from streamd.page import files
+from streamd.settings.admin import Address, parse_address
 
 
-async def serve(address: str, telemetry: Telemetry, supervisors: Mapping[str, Supervisor]) -> None:
+async def serve(watched: Watched) -> None:
     """Serve until cancelled. An address that cannot be had is logged: pipelines go on without."""
-    host, _, port = address.rpartition(":")
+    address = parse_address(watched.settings().daemon.admin or "")
+    sampler = Sampler(watched.telemetry, watched.supervisors, watched.clock)
     runner = web.AppRunner(
-        application(telemetry, supervisors),
+        application(watched, sampler, address),
         access_log=None,
         handle_signals=False,
         keepalive_timeout=75,
@@ -26,51 +29,50 @@ async def serve(address: str, telemetry: Telemetry, supervisors: Mapping[str, Su
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, host.strip("[]") or "127.0.0.1", int(port)).start()
+        await web.TCPSite(runner, address.host, address.port).start()
         structlog.get_logger().info("Admin port", url=f"http://{address}")
-        await anyio.sleep_forever()
+        await sampler.run()
     except OSError as error:
-        structlog.get_logger().error("No admin port", address=address, error=str(error))
+        structlog.get_logger().error("No admin port", address=str(address), error=str(error))
         await anyio.sleep_forever()
     finally:
         with anyio.move_on_after(2, shield=True):
             await runner.cleanup()
 
 
-def application(telemetry: Telemetry, supervisors: Mapping[str, Supervisor]) -> web.Application:
-    """The admin application, to be served or tested."""
+def application(watched: Watched, sampler: Sampler, address: Address) -> web.Application:
+    """The admin application, to be served or tested. Somebody else runs the sampler."""
 
     def statuses() -> dict[str, Any]:
-        return {name: supervisor.status() for name, supervisor in supervisors.items()}
+        return {name: supervisor.status() for name, supervisor in watched.supervisors.items()}
 
     async def metrics(_request: web.Request) -> web.Response:
         statuses()
-        body, media_type = telemetry.exposition()
+        body, media_type = watched.telemetry.exposition()
         return web.Response(body=body, headers={"Content-Type": media_type})
 
     async def healthz(_request: web.Request) -> web.Response:
-        return _json({"status": "alive"})
+        return json_response({"status": "alive"})
 
     async def readyz(_request: web.Request) -> web.Response:
         problems = {name: status.problems for name, status in statuses().items()}
         ready = not any(problems.values())
-        return _json({"ready": ready, "problems": problems}, 200 if ready else 503)
+        return json_response({"ready": ready, "problems": problems}, 200 if ready else 503)
 
     async def status(_request: web.Request) -> web.Response:
-        return _json({"pipelines": statuses()})
+        return json_response({"pipelines": statuses()})
 
-    app = web.Application()
+    page = files()
+    door = Door(watched, address, page["login.html"])
+    app = web.Application(middlewares=[door.guard], client_max_size=65536)
     app.add_routes(
         [
             web.get("/metrics", metrics),
             web.get("/healthz", healthz),
             web.get("/readyz", readyz),
             web.get("/status", status),
+            *door.routes(),
+            *Views(watched, sampler, page).routes(),
         ]
     )
     return app
-
-
-def _json(value: Any, status: int = 200) -> web.Response:
-    body = msgspec.json.encode(value)
-    return web.Response(body=body, status=status, content_type="application/json")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 from anyio import to_thread
+from msgspec import Struct, structs
 
-from streamd.engine.reload import ReloadRefusedError
+from streamd.engine.reload import Change, ReloadRefusedError
 from streamd.engine.supervisor import Supervisor
 from streamd.settings.diff import Diff, diff
 from streamd.settings.loader import load
@@ -18,8 +19,20 @@ from streamd.settings.restart import needs_restart
 from streamd.telemetry.metrics import Telemetry
 
 
+class ReloadResult(Struct, frozen=True):
+    """How a reload went that ended at `time` (seconds since the epoch): what it changed, or why
+    the old configuration goes on."""
+
+    time: float
+    accepted: bool
+    message: str
+
+
 class Reloader:
-    """Applies configurations to the supervised pipelines. `start` runs one that is new."""
+    """Applies configurations to the supervised pipelines. `start` runs one that is new.
+
+    `last` is how the last reload went, None before the first.
+    """
 
     def __init__(
         self,
@@ -27,6 +40,7 @@ class Reloader:
         start: Callable[[PipelineSpec, Settings], None],
         telemetry: Telemetry,
     ) -> None:
+        self.last: ReloadResult | None = None
         self._supervisors = supervisors
         self._start = start
         self._metrics = telemetry.reloads()
@@ -34,29 +48,70 @@ class Reloader:
 
     async def reload(self, old: Settings) -> Settings:
         """The configuration that is in force afterwards: the file's, or `old` if it is refused."""
+        told: list[str] = []
         try:
             new = await to_thread.run_sync(load, old.path)
-            message = await self._apply(old, new)
+            changes = diff(old, new)
+            _refuse_what_needs_a_restart(changes, old, new)
+            kept = await self._change(changes, new, told)
         except (SettingsError, ReloadRefusedError) as error:
             self._log.error("Reload refused; the old configuration goes on", reason=str(error))
-            return self._settled(old, accepted=False, message=str(error))
+            return self._settled(old, str(error))
         except Exception as error:
             self._log.error("Reload failed; the old configuration goes on", exc_info=error)
-            return self._settled(old, accepted=False, message=repr(error))
-        self._log.info("Reloaded", changes=message)
-        return self._settled(new, accepted=True, message=message)
+            return self._settled(old, repr(error))
+        self._come_and_go(changes, new, told)
+        if kept:
+            reason = "; ".join(f"{name} stays as it was: {why}" for name, why in kept.items())
+            self._log.error("Reload refused in part", reason=reason, changes="; ".join(told))
+            return self._settled(_mixed(old, new, kept), reason)
+        self._log.info("Reloaded", changes="; ".join(told) or "nothing has changed")
+        return self._settled(new)
 
-    def _settled(self, settings: Settings, *, accepted: bool, message: str) -> Settings:
-        self._metrics.done(accepted, time.time())
-        settings.catalog.hook.streamd_config_reloaded(accepted=accepted, message=message)
+    def _settled(self, settings: Settings, refusal: str = "") -> Settings:
+        self._metrics.done(not refusal, time.time())
+        settings.catalog.hook.streamd_config_reloaded(accepted=not refusal, message=refusal)
         return settings
 
-    async def _apply(self, old: Settings, new: Settings) -> str:
-        changes = diff(old, new)
-        if changes.empty:
-            return "nothing has changed"
-        _refuse_what_needs_a_restart(changes, old, new)
-        told = await self._change(changes, old, new)
+    async def _change(self, changes: Diff, new: Settings, told: list[str]) -> dict[str, str]:
+        """Ready every changed pipeline first, then let each take over: one that cannot be readied
+        leaves all as they are. Returns those that stayed as they were after all, and why.
+
+        Raises ReloadRefusedError if nothing has changed.
+        """
+        after = {spec.name: spec for spec in new.pipelines}
+        names = [name for name, pipeline in changes.pipelines.items() if not pipeline.empty]
+        ready = await self._ready([after[name] for name in names])
+        kept: dict[str, str] = {}
+        # Sources can still refuse, as two versions of one cannot be open at once: they go first.
+        for name in sorted(ready, key=lambda name: not _replaces_sources(ready[name])):
+            if self._supervisors[name].ended:
+                self._start(after[name], new)
+                told.append(f"{name} starts again")
+                continue
+            try:
+                stood = await self._supervisors[name].carry_out(
+                    ready[name], after[name], new.digest
+                )
+                told.append(f"{name} stood still for {stood * 1000:.1f} ms")
+            except ReloadRefusedError as error:
+                kept[name] = str(error)
+        return kept
+
+    async def _ready(self, specs: Sequence[PipelineSpec]) -> dict[str, Change | None]:
+        ready: dict[str, Change | None] = {}
+        try:
+            for spec in specs:
+                supervisor = self._supervisors[spec.name]
+                ready[spec.name] = None if supervisor.ended else await supervisor.prepare(spec)
+        except ReloadRefusedError:
+            for change in ready.values():
+                if change is not None:
+                    await change.abandon()
+            raise
+        return ready
+
+    def _come_and_go(self, changes: Diff, new: Settings, told: list[str]) -> None:
         specs = {spec.name: spec for spec in new.pipelines}
         for name in changes.added:
             self._start(specs[name], new)
@@ -64,31 +119,17 @@ class Reloader:
         for name in changes.removed:
             self._supervisors.pop(name).stop()
             told.append(f"{name} is removed and drains")
-        return "; ".join(told)
 
-    async def _change(self, changes: Diff, old: Settings, new: Settings) -> list[str]:
-        """Change pipelines one after the other; if one refuses, take the others back."""
-        before = {spec.name: spec for spec in old.pipelines}
-        after = {spec.name: spec for spec in new.pipelines}
-        told, done = [], []
-        try:
-            for name, pipeline in changes.pipelines.items():
-                if not pipeline.empty:
-                    told.append(await self._change_one(after[name], new))
-                    done.append(name)
-        except ReloadRefusedError:
-            for name in done:
-                await self._change_one(before[name], old)
-            raise
-        return told
 
-    async def _change_one(self, spec: PipelineSpec, settings: Settings) -> str:
-        supervisor = self._supervisors[spec.name]
-        if supervisor.ended:
-            self._start(spec, settings)
-            return f"{spec.name} starts again"
-        stood = await supervisor.reload(spec, settings.digest)
-        return f"{spec.name} stood still for {stood * 1000:.1f} ms"
+def _replaces_sources(change: Change | None) -> bool:
+    return change is not None and change.replaces_sources
+
+
+def _mixed(old: Settings, new: Settings, kept: Collection[str]) -> Settings:
+    """What is in force where some pipelines stayed as they were."""
+    before = {spec.name: spec for spec in old.pipelines}
+    pipelines = tuple(before[s.name] if s.name in kept else s for s in new.pipelines)
+    return structs.replace(new, pipelines=pipelines)
 
 
 def _refuse_what_needs_a_restart(changes: Diff, old: Settings, new: Settings) -> None:

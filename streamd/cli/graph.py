@@ -8,7 +8,7 @@ from pathlib import Path
 
 from streamd import exits
 from streamd.api import ConfigError
-from streamd.cli.drawing import Drawing, draw
+from streamd.engine.drawing import Drawing, draw
 from streamd.settings import SettingsError, load
 
 _DOT_SHAPES = {"source": "cds", "sink": "cylinder", "stream": "note"}

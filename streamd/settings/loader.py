@@ -11,7 +11,7 @@ from msgspec import structs
 
 from streamd.api import DEAD_LETTERS
 from streamd.catalog import Catalog
-from streamd.settings import construct, defaults, document, render, wiring
+from streamd.settings import admin, construct, defaults, document, render, wiring
 from streamd.settings.convert import convert
 from streamd.settings.keys import STAGE_ROLES, STEP_ROLES
 from streamd.settings.lines import Path
@@ -51,6 +51,7 @@ def load_document(source: document.Document, env: Mapping[str, str]) -> Settings
     options = convert(data.get("streamd", {}), DaemonOptions, ("streamd",), problems)
     if not isinstance(options, DaemonOptions):
         options = DaemonOptions(plugins_dir=_plugin_dirs(data))
+    admin.check(options, problems)
     catalog = _catalog(path.parent, options.plugins_dir, problems)
     pipelines = _pipelines(data.get("pipeline"), catalog, options, problems)
     if problems.found:
@@ -68,6 +69,20 @@ def catalog_for(path: FilePath, env: Mapping[str, str] = os.environ) -> Catalog:
         section = None
     data = {"streamd": resolve(section, (), env, path.parent, problems)}
     return _catalog(path.parent, _plugin_dirs(data), problems)
+
+
+def daemon_options(path: FilePath, env: Mapping[str, str] = os.environ) -> DaemonOptions:
+    """The `[streamd]` of a file alone, for commands that ask its daemon. Nothing else is judged.
+
+    Raises SettingsError.
+    """
+    source = document.read(path)
+    problems = Problems(str(path), source.lines)
+    section = resolve(source.data.get("streamd", {}), ("streamd",), env, path.parent, problems)
+    options = convert(section, DaemonOptions, ("streamd",), problems)
+    if not isinstance(options, DaemonOptions):
+        raise SettingsError(problems.found)
+    return options
 
 
 def _plugin_dirs(data: dict[str, Any]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Struct, field
 
-from streamd.api import BatchLimits, Duration, Size, StageConfig, doc
+from streamd.api import BatchLimits, Duration, Secret, Size, StageConfig, doc
 
 MAIN = "main"
 
@@ -117,8 +117,16 @@ class DaemonOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = ()
     admin: Annotated[
         str | None,
-        doc("Address of /metrics, /healthz, /readyz and /status; empty: none."),
+        doc("Address of the page, /metrics, /healthz, /readyz and /status; empty: none."),
     ] = "127.0.0.1:8001"
+    admin_token: Annotated[
+        Secret | None,
+        doc(
+            "What a request to the admin port must bear, /healthz excepted; the page asks for it."
+            " Required where the address is not loopback.",
+            example="@{file:admin-token}",
+        ),
+    ] = None
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], doc("Least level logged.")
     ] = "info"

@@ -7,7 +7,7 @@ import pytest
 
 from streamd import exits
 from streamd.cli import main as cli
-from streamd.cli.drawing import draw
+from streamd.engine.drawing import draw
 from streamd.settings import load
 
 CONFIG = """

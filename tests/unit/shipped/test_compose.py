@@ -59,6 +59,8 @@ def test_the_configuration_of_streamd_loads_with_its_environment() -> None:
     assert mounted[1] == "/etc/streamd/streamd.toml"
     settings = load(FOLDER / mounted[0], service["environment"])
     assert settings.daemon.admin == "0.0.0.0:8001"
+    scraping = (FOLDER / "prometheus" / "prometheus.yml").read_text("utf-8")
+    assert f"credentials: {settings.daemon.admin_token}\n" in scraping
     drains = max(pipeline.options.drain_timeout for pipeline in settings.pipelines)
     assert Duration(service["stop_grace_period"]) > drains
     addresses = json.dumps([repr(pipeline) for pipeline in settings.pipelines])
