@@ -133,7 +133,7 @@ def _explain(verdicts: Verdicts, pair: Pair, path: str, seen: set[Pair]) -> Iter
     if claim.choices is not None and not any(verdicts.readable(*one) for one in claim.choices):
         reader, writer = pair
         # Where one branch is meant for it, what is wrong with that branch is the answer.
-        meant = [one for one in claim.choices if _is_meant(*one)]
+        meant = [one for one in claim.choices if is_alike(*one)]
         if meant:
             yield from _explain(verdicts, meant[0], path, seen)
         else:
@@ -141,7 +141,8 @@ def _explain(verdicts: Verdicts, pair: Pair, path: str, seen: set[Pair]) -> Iter
             yield Problem(path, "missing_union_branch", message)
 
 
-def _is_meant(reader: Type, writer: Type) -> bool:
+def is_alike(reader: Type, writer: Type) -> bool:
+    """Whether the types are of one kind and, where they have names, of one name."""
     if isinstance(reader, Record | Enum | Fixed) and isinstance(writer, Record | Enum | Fixed):
         return reader.kind == writer.kind and names_match(reader, writer)
     return reader.kind == writer.kind

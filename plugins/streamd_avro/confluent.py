@@ -50,6 +50,16 @@ class _Fault(Struct):
     message: str = ""
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would take the password to wherever it leads."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
+
+
 class RegistryClient:
     """Every method raises Retryable (no connection, time-out, 429, 5xx) or Misconfigured (any
     other refusal, or an answer that is not the registry's)."""
@@ -111,7 +121,7 @@ class RegistryClient:
         data = None if body is None else msgspec.json.encode(body)
         request = urllib.request.Request(url, data=data, headers=self._headers)
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout) as response:
+            with _OPENER.open(request, timeout=self._timeout) as response:
                 content = response.read(_MAX_ANSWER)
         except urllib.error.HTTPError as error:
             with error:

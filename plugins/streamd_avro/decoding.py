@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from streamd_avro.compatibility import (
     PROMOTIONS,
     Verdicts,
+    is_alike,
     names_match,
     symbol_map,
 )
@@ -113,7 +114,7 @@ class _Compiler:
 
     def _branch(self, writer: Type, branches: list[Type]) -> Type:
         """The reader's branch for a type: its very like if there is one, else one that reads it."""
-        like = [branch for branch in branches if _alike(writer, branch)]
+        like = [branch for branch in branches if is_alike(branch, writer)]
         readable = [one for one in branches if self._verdicts.readable(one, writer)]
         both = [one for one in like if one in readable]
         return (both or readable or like or branches)[0]
@@ -155,12 +156,6 @@ class _Compiler:
 def _takes_from(field: Field, theirs: Field, writer: Record) -> bool:
     names = [one.name for one in writer.fields]
     return next((n for n in (field.name, *field.aliases) if n in names), None) == theirs.name
-
-
-def _alike(writer: Type, branch: Type) -> bool:
-    if isinstance(writer, Record | Enum | Fixed) and isinstance(branch, Record | Enum | Fixed):
-        return writer.kind == branch.kind and names_match(branch, writer)
-    return writer.kind == branch.kind
 
 
 def _mismatch(message: str) -> Read:

@@ -41,30 +41,28 @@ def differences(old: Any, new: Any) -> list[str]:
 def _lines(schema: Type) -> dict[str, str]:
     """Every type of a schema in words, by where it is."""
     lines: dict[str, str] = {}
-    _collect(schema, "$", "", lines, ())
+    _collect(schema, "$", "", lines, set())
     return lines
 
 
-def _collect(
-    schema: Type, path: str, more: str, lines: dict[str, str], within: tuple[Type, ...]
-) -> None:
+def _collect(schema: Type, path: str, more: str, lines: dict[str, str], seen: set[Type]) -> None:
     lines[path] = _words(schema) + more
-    if schema in within:
+    if schema in seen:
         return
-    within = (*within, schema)
+    seen.add(schema)
     match schema:
         case Record(fields=fields):
             for field in fields:
-                _collect(field.type, f"{path}.{field.name}", _options(field), lines, within)
+                _collect(field.type, f"{path}.{field.name}", _options(field), lines, seen)
         case Array(items):
-            _collect(items, f"{path}[]", "", lines, within)
+            _collect(items, f"{path}[]", "", lines, seen)
         case Map(values):
-            _collect(values, f"{path}{{}}", "", lines, within)
+            _collect(values, f"{path}{{}}", "", lines, seen)
         case Union(branches):
             for branch in branches:
                 if isinstance(branch, Record | Enum | Fixed | Array | Map):
                     name = branch.kind if isinstance(branch, Array | Map) else branch.name
-                    _collect(branch, f"{path}<{name}>", "", lines, within)
+                    _collect(branch, f"{path}<{name}>", "", lines, seen)
 
 
 def _words(schema: Type) -> str:

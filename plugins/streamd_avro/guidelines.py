@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from streamd_avro.compatibility import Problem, names_match, problems_of_reading
+from streamd_avro.compatibility import Problem, is_alike, names_match, problems_of_reading
 from streamd_avro.schema import (
     NO_DEFAULT,
     Array,
@@ -19,6 +19,7 @@ from streamd_avro.schema import (
     Field,
     Fixed,
     Map,
+    Primitive,
     Record,
     Type,
     Union,
@@ -78,7 +79,7 @@ class _Comparison:
         """Each branch against its like. Backward, none may go; forward, none may come."""
         kept, others = (old, new) if self._backward else (new, old)
         for branch in kept:
-            like = next((other for other in others if _alike(branch, other)), None)
+            like = next((other for other in others if _corresponds(branch, other)), None)
             if like is None:
                 yield from self._changed(Union(old), Union(new), path)
                 return
@@ -98,10 +99,10 @@ class _Comparison:
             yield problem._replace(path=path + problem.path.removeprefix("$"))
 
 
-def _alike(one: Type, other: Type) -> bool:
-    if isinstance(one, Record | Enum | Fixed) and isinstance(other, Record | Enum | Fixed):
-        return one.kind == other.kind and (names_match(one, other) or names_match(other, one))
-    return describe(one) == describe(other) or one.kind == other.kind in ("array", "map")
+def _corresponds(one: Type, other: Type) -> bool:
+    if isinstance(one, Primitive):
+        return describe(one) == describe(other)
+    return is_alike(one, other) or is_alike(other, one)
 
 
 def _is_optional_field(field: Field) -> bool:

@@ -8,16 +8,21 @@ MAX_EMPTY_ITEMS = 10_000
 """Items of an array whose items take no bytes. Ten bytes of input must not fill the memory."""
 
 
-def takes_no_bytes(schema: Type, within: tuple[Type, ...] = ()) -> bool:
+def takes_no_bytes(schema: Type) -> bool:
     """Whether there is a value of no bytes at all."""
+    return _is_empty(schema, {})
+
+
+def _is_empty(schema: Type, known: dict[Type, bool]) -> bool:
     match schema:
         case Primitive(kind):
             return kind == "null"
         case Fixed(size=size):
             return size == 0
         case Record(fields=fields):
-            if schema in within:
-                return True  # it holds itself: the other fields decide
-            return all(takes_no_bytes(field.type, (*within, schema)) for field in fields)
+            if schema not in known:
+                known[schema] = True  # for a record that holds itself the other fields decide
+                known[schema] = all(_is_empty(field.type, known) for field in fields)
+            return known[schema]
         case _:
             return False

@@ -63,7 +63,9 @@ def union_writer(union: Union, writers: Sequence[Write]) -> Write:
 
     def write(value: Any, out: bytearray) -> None:
         kind = type(value)
-        fitting = table[kind] if kind in table else candidates(kind)
+        fitting = table.get(kind)
+        if fitting is None:
+            fitting = table[kind] = candidates(kind)
         if len(fitting) == 1:
             prefix, write_branch = fitting[0]
             out += prefix

@@ -84,7 +84,7 @@ class RegistryServer:
             return web.Response(body=self.body, status=self.status or 200)
         if self.status is not None:
             error = {"error_code": self.status, "message": "as told"}
-            headers = {"Retry-After": "7"} if self.status == 429 else {}
+            headers = {"Retry-After": "7"} if self.status == 429 else {"Location": "/elsewhere"}
             return web.json_response(error, status=self.status, headers=headers)
         token = base64.b64encode(":".join(self.auth or ()).encode()).decode()
         if self.auth and request.headers.get("Authorization") != f"Basic {token}":

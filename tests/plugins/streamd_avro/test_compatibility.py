@@ -32,6 +32,7 @@ from avro.errors import SchemaResolutionException
 
 from streamd_avro.compatibility import problems_of_reading
 from streamd_avro.decoding import compile_decoder
+from streamd_avro.diff import differences
 from streamd_avro.encoding import compile_encoder
 from streamd_avro.parsing import parse
 from streamd_avro.schema import SchemaError
@@ -272,3 +273,5 @@ def tower(leaf: str) -> Any:
 def test_types_that_are_used_often_are_judged_once() -> None:
     assert readable(tower("int"), tower("int"))
     assert len(problems_of_reading(parse(tower("int")), parse(tower("string")))) == 1
+    compile_decoder(parse({"type": "array", "items": tower("null")}), parse("null"))
+    assert len(differences(tower("int"), tower("long"))) == 2

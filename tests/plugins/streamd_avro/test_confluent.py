@@ -167,6 +167,8 @@ def test_user_and_password(tmp_path: Path) -> None:
         (500, None, Retryable, "500 as told"),
         (503, b"<html>", Retryable, "503"),
         (429, None, Retryable, "429"),
+        (302, None, Misconfigured, "302"),
+        (307, None, Misconfigured, "307"),
         (401, None, Misconfigured, "401"),
         (403, None, Misconfigured, "403"),
         (404, b"<html>", Misconfigured, "404"),
