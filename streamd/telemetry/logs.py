@@ -54,7 +54,7 @@ class _LibraryHandler(logging.Handler):
     """Hands records of the standard library's logging to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        log = structlog.get_logger(logger=record.name)
+        log = structlog.get_logger().bind(logger=record.name)
         message = record.getMessage()
         exc_info = record.exc_info if record.exc_info and record.exc_info[0] else None
         log.log(record.levelno, message, **({"exc_info": exc_info} if exc_info else {}))
