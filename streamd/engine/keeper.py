@@ -6,6 +6,8 @@ them, and in the reverse order within it.
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -15,43 +17,65 @@ from anyio.abc import TaskGroup, TaskStatus
 from streamd.engine.guard import guarded
 
 
+class NotOpenedError(Exception):
+    """The pipeline ended while a stage was being opened."""
+
+
+@dataclass(slots=True)
+class _Held:
+    stage: Any
+    entering: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    entered: bool = False
+    closing: anyio.Event = field(default_factory=anyio.Event)
+    closed: anyio.Event = field(default_factory=anyio.Event)
+
+
 class Keeper:
-    """Opens and closes stages, in tasks of the given group."""
+    """Opens and closes stages, in tasks of the given group. Only tasks of the pipeline call it."""
 
     def __init__(self, group: TaskGroup) -> None:
         self._group = group
-        self._closing: dict[int, tuple[anyio.Event, anyio.Event]] = {}
-        self._open: list[Any] = []
+        self._held: dict[int, _Held] = {}
+        self._ended = False
 
     async def open(self, stage: Any) -> None:
-        """Enter a stage. Raises what its entering raises."""
+        """Enter a stage. Raises what its entering raises, or NotOpenedError."""
+        if self._ended:
+            raise NotOpenedError
         await self._group.start(self._keep, stage)
-        self._open.append(stage)
 
     async def close(self, stage: Any) -> None:
-        """Leave a stage. An error of the leaving ends the group."""
-        closing, closed = self._closing[id(stage)]
-        closing.set()
-        await closed.wait()
-        self._open.remove(stage)
+        """Leave a stage, if it is open. An error of the leaving ends the group."""
+        held = self._held.get(id(stage))
+        if held is not None:
+            held.closing.set()
+            await held.closed.wait()
 
     async def close_all(self) -> None:
         """Leave what is open, the last one first. Has to be called, also after a cancellation."""
+        self._ended = True
         with anyio.CancelScope(shield=True):
-            for stage in reversed(self._open.copy()):
-                await self.close(stage)
+            for held in reversed(list(self._held.values())):
+                if not held.entered:
+                    held.entering.cancel()
+                await self.close(held.stage)
 
     async def _keep(self, stage: Any, *, task_status: TaskStatus[None]) -> None:
-        await guarded(partial(self._hold, stage, task_status))
-
-    async def _hold(self, stage: Any, task_status: TaskStatus[None]) -> None:
-        closing, closed = anyio.Event(), anyio.Event()
+        held = self._held[id(stage)] = _Held(stage)
         try:
-            async with stage:
-                self._closing[id(stage)] = (closing, closed)
-                task_status.started()
-                # A stage is not left while it may still be called: its time comes in close.
-                with anyio.CancelScope(shield=True):
-                    await closing.wait()
+            await guarded(partial(self._hold, held, task_status))
         finally:
-            closed.set()
+            del self._held[id(stage)]
+            held.closed.set()
+
+    async def _hold(self, held: _Held, task_status: TaskStatus[None]) -> None:
+        async with AsyncExitStack() as stack:
+            with held.entering:
+                await stack.enter_async_context(held.stage)
+                held.entered = True
+            if not held.entered:
+                raise NotOpenedError
+            task_status.started()
+            # A stage is not left while it may still be called: its time comes in close.
+            with anyio.CancelScope(shield=True):
+                await held.closing.wait()

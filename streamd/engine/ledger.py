@@ -138,6 +138,12 @@ class Ledger:
             if epoch.cut is not None:
                 yield from epoch.cut.changes
 
+    def keep_changes(self, stay: Collection[tuple[str, str]]) -> None:
+        """Drop changes that are not durable yet, but for those of these (step, state key)."""
+        for epoch in self._epochs:
+            if epoch.cut is not None:
+                epoch.cut.changes = [c for c in epoch.cut.changes if (c[0], c[1]) in stay]
+
     def _find(self, number: int) -> Epoch:
         index = number - self._epochs[0].number
         if not 0 <= index < len(self._epochs):

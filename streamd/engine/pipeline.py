@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import anyio
 import structlog
@@ -30,6 +30,14 @@ _DRAIN_REPORT_EVERY = 5.0
 _BACKLOG_EVERY = 30.0
 
 
+class Retired(NamedTuple):
+    """A sink that was removed, and its slot until it is empty; `waiting` is the wait for that."""
+
+    slot: Slot
+    sink: Sink
+    waiting: anyio.CancelScope
+
+
 class Pipeline:
     """Runs one specification once, from its last checkpoint.
 
@@ -48,7 +56,7 @@ class Pipeline:
         self.keeper: Keeper | None = None
         self.runners: dict[str, SourceRunner] = {}
         self.committers: dict[str, Committer] = {}
-        self.draining: set[str] = set()
+        self.draining: dict[str, Retired] = {}
         self._around = around
         self._on_running = on_running
         self._stopping = anyio.Event()
@@ -110,6 +118,21 @@ class Pipeline:
                 await self._drain(parts)
             writers.cancel_scope.cancel()
 
+    @property
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    def until_stopped(self) -> anyio.CancelScope:
+        """A scope for what a reload may wait for only as long as nobody wants to stop."""
+        self._opening = anyio.CancelScope()
+        if self.stopping:
+            self._opening.cancel()
+        return self._opening
+
+    def start_task(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Run something as a part of this life: it ends with it, and its error ends it."""
+        self._writers.start_soon(guarded, run)
+
     def start_writer(self, slot: Slot) -> None:
         """Let a slot write, until the pipeline ends."""
         self._writers.start_soon(guarded, slot.run)
@@ -166,18 +189,34 @@ class Pipeline:
 
     def retire(self, name: str, slot: Slot, sink: Sink) -> None:
         """A sink is removed: its slot writes what it holds, then the sink is closed."""
-        self.draining.add(name)
         self._log.info("A removed sink drains", sink=name, rows=slot.rows)
+        waiting = anyio.CancelScope()
+        self.draining[name] = Retired(slot, sink, waiting)
 
         async def drain() -> None:
-            await slot.until_empty()
+            with waiting:
+                await slot.until_empty()
+            if waiting.cancel_called:
+                return
             slot.stop()
-            if self.keeper is not None:
-                await self.keeper.close(sink)
-            self.draining.discard(name)
+            assert self.keeper is not None
+            await self.keeper.close(sink)
+            del self.draining[name]
             self._log.info("A removed sink is closed", sink=name)
 
-        self._writers.start_soon(guarded, drain)
+        self.start_task(drain)
+
+    def slots_that_drain(self) -> dict[str, Slot]:
+        """The slots of removed sinks; a sink of the same name may take one over."""
+        return {name: retired.slot for name, retired in self.draining.items()}
+
+    def take_back(self, name: str) -> Sink | None:
+        """A sink of this name comes back while its slot drains; the old sink, to be closed."""
+        retired = self.draining.pop(name, None)
+        if retired is None:
+            return None
+        retired.waiting.cancel()
+        return retired.sink
 
     async def _drain(self, parts: Parts) -> None:
         self.state = "draining"

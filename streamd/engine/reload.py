@@ -1,61 +1,73 @@
 """Another version of a running pipeline, put in its place between two batches.
 
 What means the same stays as it is: a source keeps its membership, a step its state, a slot its
-queue. Everything new is opened first; if anything fails, the pipeline goes on as it was.
+queue. Everything new is opened first; if that fails, the pipeline goes on as it was. If something
+fails later, the pipeline starts again from its checkpoint, as it was before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Any
+import math
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import anyio
 import structlog
 
 from streamd.api import ConfigError
 from streamd.engine.build import Parts
+from streamd.engine.handover import forget, hand_over
 from streamd.engine.pipeline import Pipeline
 from streamd.engine.stages import Stages, make_stages
-from streamd.engine.store import StateRow
 from streamd.engine.wiring import Wiring, wire
 from streamd.settings.diff import diff_pipelines
-from streamd.settings.model import PipelineSpec, StageSpec
+from streamd.settings.model import PipelineSpec
+from streamd.settings.restart import lost_state
+
+T = TypeVar("T")
 
 _SOURCE_LEAVES_IN = 30.0
 """Seconds that a source which is replaced may take to finish what it has in flight."""
+
+_PATIENCE = 10.0
+"""Seconds that the chain may be busy: a step that is tried again for ever holds it for ever."""
 
 
 class ReloadRefusedError(Exception):
     """The new version cannot take over; the old one goes on. The message says why."""
 
 
-async def reload(pipeline: Pipeline, spec: PipelineSpec, config_digest: str = "") -> float:
-    """Run by another specification from now on; returns how long the chain stood still (seconds).
+class ChainBusyError(Exception):
+    """A step holds the chain and will not let go: only a new start can replace it."""
 
-    Raises ReloadRefusedError, and leaves everything as it was.
+
+async def prepare(pipeline: Pipeline, spec: PipelineSpec) -> Change:
+    """Check another specification and open what is new in it, beside what runs.
+
+    Raises ReloadRefusedError if the pipeline cannot go on by it; nothing is left behind.
     """
-    parts, keeper = pipeline.parts, pipeline.keeper
-    if parts is None or keeper is None or pipeline.state != "running":
+    parts = pipeline.parts
+    if parts is None or pipeline.state != "running" or pipeline.stopping:
         raise ReloadRefusedError(f"{spec.name} is {pipeline.state}")
     try:
         stages = parts.make_stages(spec)
-        wiring = wire(stages, parts.fixtures, parts.wiring)
+        before = replace(parts.wiring, slots=pipeline.slots_that_drain() | parts.wiring.slots)
+        wiring = wire(stages, parts.fixtures, before)
     except ConfigError as error:
         raise ReloadRefusedError(str(error)) from error
-    change = _Change(pipeline, parts, stages, wiring)
-    change.refuse_what_cannot_be()
+    change = Change(pipeline, parts, stages, wiring)
     await change.refuse_lost_state()
-    pipeline.reloading = True
-    try:
-        stood = await change.carry_out()
-    finally:
-        pipeline.reloaded()
-    parts.undelivered.config_digest = config_digest
-    return stood
+    await change.run(change.open_new)
+    return change
 
 
-class _Change:
-    """From one version to the next. `old` and `new` are the objects of both by id."""
+class Change:
+    """From one version to the next. After `prepare`, call `carry_out` or `abandon`.
+
+    Each phase is a task of the pipeline: if its life ends, the reload ends with it, and nobody
+    else does.
+    """
 
     def __init__(self, pipeline: Pipeline, parts: Parts, stages: Stages, wiring: Wiring) -> None:
         assert pipeline.keeper is not None
@@ -65,45 +77,98 @@ class _Change:
         self._stages = stages
         self._wiring = wiring
         self._before = parts.stages
-        self._slots_before = parts.wiring.slots
+        self._wired_before = parts.wiring
+        self._opened: list[Any] = []
         self._log = structlog.get_logger().bind(pipeline=stages.spec.name)
-        self.opened: list[Any] = []
 
-    def refuse_what_cannot_be(self) -> None:
-        """Raises ReloadRefusedError for a sink that comes back while its queue still drains."""
-        for name in self._wiring.slots.keys() & self._pipeline.draining:
-            raise ReloadRefusedError(f"the sink {name} that was removed is still draining")
+    @property
+    def replaces_sources(self) -> bool:
+        return self._before.sources != self._stages.sources
 
     async def refuse_lost_state(self) -> None:
         """Raises ReloadRefusedError where a step could not go on with the state that it has."""
         store, name = self._parts.around.store, self._stages.spec.name
         for spec in self._stages.spec.steps:
             key = self._wiring.state_keys.get(spec.id)
-            held = self._parts.wiring.state_keys.get(spec.id)
+            held = self._wired_before.state_keys.get(spec.id)
             others = {held} if held else await store.state_keys(name, spec.id)
             if message := lost_state(spec, key, others):
                 raise ReloadRefusedError(message)
 
-    async def carry_out(self) -> float:
-        """Open, replace sources, swap, and close what is not needed any more."""
+    async def run(self, phase: Callable[[], Awaitable[T]]) -> T:
+        """Do one phase in a task of the pipeline.
+
+        Raises what it raises, or ReloadRefusedError if the pipeline ended meanwhile.
+        """
+        done = anyio.Event()
+        results: list[T] = []
+        errors: list[Exception] = []
+
+        async def task() -> None:
+            try:
+                results.append(await phase())
+            except Exception as error:
+                errors.append(error)
+            finally:
+                done.set()
+
+        self._pipeline.start_task(task)
+        await done.wait()
+        if errors:
+            raise errors[0]
+        if not results:
+            raise ReloadRefusedError(f"{self._stages.spec.name} ended meanwhile")
+        return results[0]
+
+    async def open_new(self) -> None:
+        """Open the sinks and steps that are new, as long as nobody wants to stop."""
         try:
-            for stage in self._new(self._stages.sinks, self._stages.steps):
-                await self._open(stage)
+            with self._pipeline.until_stopped():
+                for stage in self._new(self._stages.sinks, self._stages.steps):
+                    await self._open(stage)
+            if self._pipeline.stopping:
+                raise ReloadRefusedError("the pipeline stops")
         except Exception as error:
-            await self._close(self.opened)
+            await self._close(self._opened)
             raise ReloadRefusedError(_reason(error)) from error
-        stood_from = anyio.current_time()
-        await self._replace_sources()
+
+    async def abandon(self) -> None:
+        """Close what was opened: the old version goes on."""
+        await self.run(lambda: self._close(self._opened))
+
+    async def carry_out(self, config_digest: str = "") -> float:
+        """Take over; returns how long the chain stood still (seconds).
+
+        Raises ReloadRefusedError if the old version goes on, or ChainBusyError.
+        """
+        self._pipeline.reloading = True
+        try:
+            stood = await self.run(self._take_over)
+        except (ReloadRefusedError, ChainBusyError):
+            raise
+        except Exception as error:
+            # Half-way, and the checkpoint is the only thing that is whole.
+            self._pipeline.fail(error)
+            raise ReloadRefusedError(f"{_reason(error)}; it starts again as it was") from error
+        finally:
+            self._pipeline.reloaded()
+        self._parts.undelivered.config_digest = config_digest
+        return stood
+
+    async def _take_over(self) -> float:
+        started = anyio.current_time()
+        replaced = await self._replace_sources()
         stood = await self._swap()
         self._start_sources()
-        stood = anyio.current_time() - stood_from if self._new(self._stages.sources) else stood
+        if replaced:
+            stood = anyio.current_time() - started
         await self._refit_slots()
         await self._close(self._gone(self._before.steps, self._stages.steps))
         return stood
 
     async def _open(self, stage: Any) -> None:
         await self._keeper.open(stage)
-        self.opened.append(stage)
+        self._opened.append(stage)
 
     async def _close(self, stages: Iterable[Any]) -> None:
         for stage in list(stages):
@@ -121,7 +186,7 @@ class _Change:
 
     # --- sources ---------------------------------------------------------------------------
 
-    async def _replace_sources(self) -> None:
+    async def _replace_sources(self) -> bool:
         """Two versions of a source cannot be open at once: the old leaves, the new comes."""
         leaving = {
             name: source
@@ -138,9 +203,10 @@ class _Change:
             for source in self._new(self._stages.sources):
                 await self._open(source)
         except Exception as error:
-            await self._close(self.opened)
+            await self._close(self._opened)
             await self._reopen(leaving)
             raise ReloadRefusedError(_reason(error)) from error
+        return bool(leaving)
 
     async def _reopen(self, names: Iterable[str]) -> None:
         """Sources of the old version again, as new objects: they begin from their positions."""
@@ -148,19 +214,18 @@ class _Change:
         again = make_stages(self._before.spec, parts.around, parts.control).sources
         for name in names:
             source = self._before.sources[name] = again[name]
-            try:
-                await self._keeper.open(source)
-            except Exception as error:
-                self._pipeline.fail(error)
-                return
+            await self._keeper.open(source)
             self._pipeline.start_reader(name, source)
 
     async def _stop_reading(self, name: str) -> None:
-        await self._pipeline.runners[name].stop_and_wait()
-        partitions = self._owned_by({name})
+        runner = self._pipeline.runners[name]
+        with anyio.move_on_after(_PATIENCE) as patience:
+            await runner.stop_and_wait()
+        if patience.cancelled_caught:
+            raise ChainBusyError(name)
         with anyio.move_on_after(_SOURCE_LEAVES_IN) as in_time:
             last = await self._parts.intake.close()
-            await self._parts.intake.until_committed(last, partitions)
+            await self._parts.intake.until_committed(last, self._owned_by({name}))
         if in_time.cancelled_caught:
             self._log.warning("A source is replaced with events in flight", source=name)
 
@@ -177,40 +242,18 @@ class _Change:
 
     async def _swap(self) -> float:
         """Between two batches: state moves to the new steps, and the new chain takes over."""
-        parts = self._parts
-        started = anyio.current_time()
-        async with parts.intake.between_batches(), parts.saving:
-            parts.intake.cut()
-            for name, step in self._wiring.stateful.items():
-                if parts.wiring.stateful.get(name) is not step:
-                    step.assign(list(parts.intake.owners), await self._state_of(name))
-            for name in parts.wiring.stateful.keys() - self._wiring.stateful.keys():
-                await parts.around.store.drop_state(self._stages.spec.name, name, "")
-            parts.adopt(self._stages, self._wiring)
-            self._pipeline.spec = self._stages.spec
+        parts, started, name = self._parts, anyio.current_time(), self._stages.spec.name
+        with anyio.move_on_after(_PATIENCE) as patience:
+            async with parts.intake.between_batches(), parts.saving:
+                patience.deadline, started = math.inf, anyio.current_time()
+                parts.intake.cut()
+                await hand_over(parts, self._wiring, name)
+                parts.adopt(self._stages, self._wiring)
+                self._pipeline.spec = self._stages.spec
+                await forget(parts, self._wired_before, self._wiring, name)
+        if patience.cancelled_caught:
+            raise ChainBusyError(name)
         return anyio.current_time() - started
-
-    async def _state_of(self, step: str) -> list[StateRow]:
-        """A step's state as of the cut: what is durable, and over it what is still in flight.
-
-        A step that is new, or that is started anew, has none: what may be stored is not of now.
-        """
-        parts, key = self._parts, self._wiring.state_keys[step]
-        if parts.wiring.state_keys.get(step) != key:
-            kept = parts.wiring.state_keys.get(step, "")
-            await parts.around.store.drop_state(self._stages.spec.name, step, kept)
-            return []
-        owned = set(parts.intake.owners)
-        rows: dict[tuple[str, bytes], bytes | None] = {
-            (partition, name): value
-            for partition, name, value in await parts.around.store.state(
-                self._stages.spec.name, step, key, owned
-            )
-        }
-        for of, under, partition, name, value in parts.ledger.changes():
-            if (of, under) == (step, key) and partition in owned:
-                rows[partition, name] = value
-        return [(*place, value) for place, value in rows.items() if value is not None]
 
     # --- sinks -------------------------------------------------------------------------------
 
@@ -218,35 +261,26 @@ class _Change:
         specs = {spec.id: spec for spec in self._stages.spec.sinks}
         changes = diff_pipelines(self._before.spec, self._stages.spec)
         for name, slot in self._wiring.slots.items():
-            if name not in self._before.sinks:
-                self._pipeline.start_writer(slot)
-                continue
-            sink, old = self._stages.sinks[name], self._before.sinks[name]
-            follows_pipeline = changes.policies and specs[name].policies is None
-            if sink is old and name not in changes.changed and not follows_pipeline:
-                slot.resolver = self._wiring.resolvers[name]
-                continue
+            sink, resolver = self._stages.sinks[name], self._wiring.resolvers[name]
             limits = specs[name].batch or sink.batch
-            await slot.refit(sink, limits, self._wiring.resolvers[name])
-            if sink is not old:
-                await self._keeper.close(old)
+            if (retired := self._pipeline.take_back(name)) is not None:
+                await slot.refit(sink, limits, resolver)
+                await self._keeper.close(retired)
+            elif name not in self._before.sinks:
+                self._pipeline.start_writer(slot)
+            elif self._stays(name, changes.changed, changes.policies and not specs[name].policies):
+                slot.resolver = resolver
+            else:
+                await slot.refit(sink, limits, resolver)
+                if sink is not self._before.sinks[name]:
+                    await self._keeper.close(self._before.sinks[name])
         for name, old in self._before.sinks.items():
             if name not in self._stages.sinks:
-                self._pipeline.retire(name, self._slots_before[name], old)
+                self._pipeline.retire(name, self._wired_before.slots[name], old)
 
-
-def lost_state(spec: StageSpec, key: str | None, held: Collection[str]) -> str:
-    """Why a step cannot go on: it has state that these settings would lose. Empty: it can.
-
-    `key` is the state key of the new settings (None: it keeps no state), `held` those of the
-    state that there is.
-    """
-    if key is None or spec.reset_state or not set(held) - {key}:
-        return ""
-    return (
-        f"{spec.path}: with these settings {spec.id} would lose the state that it keeps;"
-        " set reset_state = true on it to start it anew"
-    )
+    def _stays(self, name: str, changed: Collection[str], policies_changed: bool) -> bool:
+        same = self._stages.sinks[name] is self._before.sinks[name]
+        return same and name not in changed and not policies_changed
 
 
 def _reason(error: Exception) -> str:

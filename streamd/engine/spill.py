@@ -11,12 +11,24 @@ import anyio
 import msgspec
 from anyio import to_thread
 
+from streamd.api import LetterFiles, locked
+
+
+def spill_path(state_dir: Path, pipeline: str) -> Path:
+    """Where the spilled dead letters of a pipeline are."""
+    return state_dir / "dead_letters" / f"{pipeline}.jsonl"
+
+
+def spilled(state_dir: Path, pipeline: str) -> LetterFiles:
+    """The same as a store, to be read and cleared."""
+    return LetterFiles([spill_path(state_dir, pipeline)], _decode)
+
 
 class Spill:
     """Appends documents to `dead_letters/<pipeline>.jsonl`, one a line."""
 
     def __init__(self, state_dir: Path, pipeline: str) -> None:
-        self.path = state_dir / "dead_letters" / f"{pipeline}.jsonl"
+        self.path = spill_path(state_dir, pipeline)
         self._one = anyio.Lock()
 
     async def append(self, documents: Sequence[dict[str, Any]]) -> None:
@@ -27,7 +39,8 @@ class Spill:
     def _append(self, documents: Sequence[dict[str, Any]]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = b"".join(_encode(doc) + b"\n" for doc in documents)
-        with self.path.open("ab") as file:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+        with locked(self.path, flags) as fd, os.fdopen(os.dup(fd), "ab") as file:
             if file.tell() and not self._ends_in_newline():
                 file.write(b"\n")  # a crash has torn the last line
             file.write(lines)
@@ -43,6 +56,10 @@ class Spill:
         with self.path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
             return file.read(1) == b"\n"
+
+
+def _decode(line: bytes) -> dict[str, Any]:
+    return msgspec.json.decode(line, type=dict[str, Any])
 
 
 def _encode(document: dict[str, Any]) -> bytes:

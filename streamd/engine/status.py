@@ -47,6 +47,8 @@ def status_of(pipeline: Pipeline, restarts: int) -> PipelineStatus:
     if parts is None:
         return PipelineStatus(pipeline.state, False, ["it is starting"], restarts=restarts)
     health = {name: runner.health for name, runner in pipeline.runners.items()}
+    for name, retired in pipeline.draining.items():
+        health[f"{name} (removed)"] = retired.slot.resolver.health
     for name, committer in pipeline.committers.items():
         if committer.health.reason:
             health[name] = committer.health
@@ -88,6 +90,11 @@ def _stages(pipeline: Pipeline, reasons: dict[str, str | None]) -> dict[str, Sta
             slot = parts.wiring.slots[stage.id]
             status.events, status.queued = slot.written, slot.rows
         stages[stage.id] = status
+    for name, retired in pipeline.draining.items():
+        removed = f"{name} (removed)"
+        slot = retired.slot
+        status = StageStatus("sink", "", slot.written, slot.rows, reasons.get(removed))
+        stages[removed] = status
     return stages
 
 

@@ -12,8 +12,7 @@ from streamd.api import ConfigError
 from streamd.engine.failure import PipelineStopped, backoff
 from streamd.engine.guard import guarded
 from streamd.engine.pipeline import Pipeline
-from streamd.engine.reload import reload
-from streamd.engine.replay import ReplayRequest, RowAnswer, replay
+from streamd.engine.reload import ChainBusyError, Change, prepare
 from streamd.engine.stages import Surroundings
 from streamd.engine.status import PipelineStatus, fill_gauges, status_of
 from streamd.settings.model import PipelineSpec
@@ -24,6 +23,10 @@ _STEADY_AFTER = 60.0
 
 class ExitRequested(Exception):  # noqa: N818
     """A pipeline failed that the configuration will not run the daemon without."""
+
+
+class _StartAgain(Exception):  # noqa: N818
+    """Ends a life that another is to follow at once."""
 
 
 class Supervisor:
@@ -47,6 +50,7 @@ class Supervisor:
         self.ended = False
         self._restarts = 0
         self._pausing = False
+        self._restart_by: PipelineSpec | None = None
         self._wake = anyio.Event()
         self._stopping = anyio.Event()
         self._log = structlog.get_logger().bind(pipeline=spec.name)
@@ -58,18 +62,33 @@ class Supervisor:
         self._on_state("draining", "")
         self._life.stop()
 
-    async def reload(self, spec: PipelineSpec, config_digest: str) -> float:
-        """Go on with another specification; returns how long the chain stood still (seconds).
+    async def prepare(self, spec: PipelineSpec) -> Change | None:
+        """Ready the running pipeline for another specification; None if it waits for its start.
 
-        A pipeline that waits for its next start takes the specification then, and starts now.
-        Raises ReloadRefusedError, and leaves everything as it was.
+        Raises ReloadRefusedError.
+        """
+        return None if self._pausing else await prepare(self._life, spec)
+
+    async def carry_out(
+        self, change: Change | None, spec: PipelineSpec, config_digest: str
+    ) -> float:
+        """Go on by the specification; returns how long the chain stood still (seconds).
+
+        A pipeline that waits for its next start takes it then, and starts now. Raises
+        ReloadRefusedError, and leaves everything as it was.
         """
         stood = 0.0
-        if not self._pausing:
-            stood = await reload(self._life, spec, config_digest)
+        if change is not None:
+            try:
+                stood = await change.carry_out(config_digest)
+            except ChainBusyError:
+                self._restart_by = spec
         self.spec = spec
         self._around = replace(self._around, config_digest=config_digest)
         self._wake.set()
+        if self._restart_by is not None:
+            self._log.warning("A step holds the chain: starting again from the checkpoint")
+            self._life.fail(_StartAgain())
         return stood
 
     async def replay(self, request: ReplayRequest) -> list[RowAnswer]:
@@ -93,6 +112,10 @@ class Supervisor:
             try:
                 await guarded(self._life.run)
             except Exception as error:
+                if self._restart_by is not None:
+                    self._restart_by = None
+                    self._life = Pipeline(self.spec, self._around, self._started)
+                    continue
                 tries = 1 if anyio.current_time() - started > _STEADY_AFTER else tries + 1
                 if self._failed(error):
                     return

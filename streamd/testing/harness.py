@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from streamd.api import BatchLimits, Policy, StageConfig, StageContext
+from streamd.engine.pipeline import Pipeline
+from streamd.engine.reload import prepare
 from streamd.engine.stages import Surroundings
 from streamd.engine.store import Store
 from streamd.settings.model import MAIN, PipelineOptions, PipelineSpec, PluginSpec, StageSpec
@@ -68,6 +70,14 @@ def surroundings(
 ) -> Surroundings:
     """What a daemon lends, with the wall clock on the loop's time."""
     return Surroundings(store, telemetry or Telemetry(), LoopClock(), state_dir)
+
+
+async def reload(life: Pipeline, spec: PipelineSpec) -> float:
+    """Let a running pipeline go on by another specification; seconds that its chain stood still.
+
+    Raises ReloadRefusedError or ChainBusyError.
+    """
+    return await (await prepare(life, spec)).carry_out()
 
 
 def _policy(policy: Policy) -> PluginSpec:
