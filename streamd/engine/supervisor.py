@@ -13,6 +13,7 @@ from streamd.engine.failure import PipelineStopped, backoff
 from streamd.engine.guard import guarded
 from streamd.engine.pipeline import Pipeline
 from streamd.engine.reload import ChainBusyError, Change, prepare
+from streamd.engine.replay import ReplayRequest, RowAnswer, replay
 from streamd.engine.stages import Surroundings
 from streamd.engine.status import PipelineStatus, fill_gauges, status_of
 from streamd.settings.model import PipelineSpec
