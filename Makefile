@@ -4,7 +4,7 @@
 SHELL := bash
 BIN := .venv/bin
 
-.PHONY: help run test check unit fmt bench soak clean venv servers
+.PHONY: help run test check unit fmt docs bench soak clean venv servers
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,9 @@ unit: venv ## Only the tests that need no server
 fmt: venv ## Format, and fix what can be fixed by itself
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
+
+docs: venv ## Write what is generated: docs/plugins, tables in READMEs, the JSON Schema, the units
+	$(BIN)/python -m streamd.cli.docs
 
 bench: servers ## Benchmarks against real servers
 	$(BIN)/python -m benchmarks
