@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from streamd.api import locked
+
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
@@ -13,13 +15,13 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 def append_lines(path: Path, body: bytes, *, sync: bool = True) -> int:
     """Add whole lines to a file: all of them, or none.
 
-    The file is opened each time, so that it may be rotated by whoever likes to. A last line without
-    an end (a crash in the middle of a write, which was never answered as done) is moved away into
-    `<path>.torn` first. Returns the length of such a line, 0 as a rule. Raises OSError.
+    The file is opened each time, so that it may be rotated by whoever likes to, and locked, so
+    that dead letters may be taken out of it. A last line without an end (a crash in the middle of
+    a write, which was never answered as done) is moved away into `<path>.torn` first. Returns the
+    length of such a line, 0 as a rule. Raises OSError.
     """
     _make_folder(path.parent, sync=sync)
-    fd = os.open(path, _APPEND, 0o644)
-    try:
+    with locked(path, _APPEND) as fd:
         size = os.fstat(fd).st_size
         torn = _torn(fd, size)
         if torn:
@@ -33,10 +35,8 @@ def append_lines(path: Path, body: bytes, *, sync: bool = True) -> int:
         except OSError:
             os.ftruncate(fd, size)
             raise
-    finally:
-        os.close(fd)
     if sync and size == 0:
-        _sync_folders([path.parent])
+        sync_folders([path.parent])
     return len(torn)
 
 
@@ -61,7 +61,7 @@ def replace_files(files: Iterable[tuple[Path, bytes]], *, sync: bool = True) -> 
         draft.replace(path)
         folders.add(path.parent)
     if sync:
-        _sync_folders(folders)
+        sync_folders(folders)
 
 
 def _torn(fd: int, size: int) -> bytes:
@@ -87,10 +87,10 @@ def _make_folder(folder: Path, *, sync: bool) -> None:
     _make_folder(folder.parent, sync=sync)
     folder.mkdir(exist_ok=True)
     if sync:
-        _sync_folders([folder.parent])
+        sync_folders([folder.parent])
 
 
-def _sync_folders(folders: Iterable[Path]) -> None:
+def sync_folders(folders: Iterable[Path]) -> None:
     """A new name is durable only when its folder is."""
     for folder in folders:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

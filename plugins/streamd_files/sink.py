@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from anyio import to_thread
 
@@ -15,6 +16,8 @@ from streamd.api import (
     Batch,
     BatchLimits,
     ConfigError,
+    DeadLetterStore,
+    LetterFile,
     Misconfigured,
     Retryable,
     StageConfig,
@@ -82,6 +85,13 @@ class FileSink:
         """Files, or lines in them, that are there now."""
         return await to_thread.run_sync(self._count)
 
+    def dead_letters(self) -> AbstractAsyncContextManager[DeadLetterStore]:
+        """The files that are there when it is opened."""
+        from streamd_files.letters import open_files, open_lines
+
+        opened = open_files if self._per_event else open_lines
+        return opened(self._present, self._codec)
+
     def _write_lines(self, batch: Batch) -> None:
         encoded = encode_lines(self._codec, batch)
         bodies: dict[tuple[str, ...], list[bytes]] = {}
@@ -125,7 +135,9 @@ class FileSink:
 
     def _count(self) -> int:
         paths = list(self._present())
-        return len(paths) if self._per_event else sum(map(_lines_in, paths))
+        if self._per_event:
+            return len(paths)
+        return sum(LetterFile(path, _unread).count() for path in paths)
 
     def _present(self) -> Iterator[Path]:
         """The files that exist of those that the template names."""
@@ -171,6 +183,5 @@ def _error_of(error: OSError) -> StreamdError:
     return Misconfigured(message) if error.errno in _FOR_A_PERSON else Retryable(message)
 
 
-def _lines_in(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+def _unread(line: bytes) -> dict[str, Any]:
+    raise ValueError(line)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Protocol, Self
 
-from streamd.api import Batch, BatchLimits, ConfigError, Reject, Rejected, StageContext
+from streamd.api import (
+    Batch,
+    BatchLimits,
+    ConfigError,
+    DeadLetterStore,
+    Reject,
+    Rejected,
+    StageContext,
+)
 from streamd_kafka.records import Records, encode, key_of
 from streamd_kafka.settings import SinkConfig
 
@@ -71,6 +80,14 @@ class KafkaSink:
             if config.timestamp == "event"
             else [self._clock.now_ms()] * len(values),
         )
+
+    @asynccontextmanager
+    async def dead_letters(self) -> AsyncIterator[DeadLetterStore]:
+        """See `streamd.api.KeepsDeadLetters`."""
+        from streamd_kafka.letters import Letters
+
+        async with Letters(self._config, self._codec) as store:
+            yield store
 
     async def healthcheck(self) -> str:
         from streamd_kafka.health import check_sink

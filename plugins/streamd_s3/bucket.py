@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import anyio
@@ -81,15 +81,59 @@ class Bucket:
         found = 0
         token: dict[str, str] = {}
         while found < most:
-            try:
+            with _translated():
                 page = await self._client.list_objects_v2(Bucket=self._name, Prefix=prefix, **token)
-            except FAILURES as error:
-                raise error_of(error) from error
             found += page["KeyCount"]
             if not page["IsTruncated"]:
                 break
             token = {"ContinuationToken": page["NextContinuationToken"]}
         return found
+
+    async def keys(self, prefix: str, after: str) -> AsyncIterator[list[str]]:
+        """The keys that begin so, behind `after`, in their order, many at a time.
+
+        Raises StreamdError.
+        """
+        options = {"StartAfter": after} if after else {}
+        while True:
+            with _translated():
+                page = await self._client.list_objects_v2(
+                    Bucket=self._name, Prefix=prefix, **options
+                )
+            yield [item["Key"] for item in page.get("Contents", ())]
+            if not page["IsTruncated"]:
+                return
+            options = {"ContinuationToken": page["NextContinuationToken"]}
+
+    async def get(self, key: str) -> tuple[str, bytes] | None:
+        """The tag of an object's content, and its body; None if it is gone. Raises StreamdError."""
+        async with self._turn:
+            try:
+                found = await self._client.get_object(Bucket=self._name, Key=key)
+                async with found["Body"] as body:
+                    return found["ETag"], await body.read()
+            except FAILURES as error:
+                if _status(error) == 404:
+                    return None
+                raise error_of(error) from error
+
+    async def tag(self, key: str) -> str | None:
+        """The tag of an object's content, None if it is gone. Raises StreamdError."""
+        async with self._turn:
+            try:
+                found = await self._client.head_object(Bucket=self._name, Key=key)
+            except FAILURES as error:
+                if _status(error) == 404:
+                    return None
+                raise error_of(error) from error
+        tag: str = found["ETag"]
+        return tag
+
+    async def delete(self, key: str) -> None:
+        """Raises StreamdError."""
+        async with self._turn:
+            with _translated():
+                await self._client.delete_object(Bucket=self._name, Key=key)
 
     async def _put(self, item: Object, failures: list[tuple[Object, StreamdError]]) -> None:
         try:
@@ -102,6 +146,14 @@ class Bucket:
             failures.append((item, meaning))
         finally:
             self._turn.release()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except FAILURES as error:
+        raise error_of(error) from error
 
 
 def _status(error: Exception) -> int:

@@ -43,7 +43,7 @@ def per_batch(encoded: Encoded, template: Template, *, cut: int, gzip: bool) -> 
         key = template.render(
             own, first=offsets[members[0]], last=offsets[members[-1]], content=body
         )
-        packed = _gzip(body) if gzip else body
+        packed = gzip_of(body) if gzip else body
         objects.append(Object(key, packed, [encoded.rows[i] for i in members]))
     return objects
 
@@ -62,7 +62,7 @@ def _groups(
     return [(own, members) for (_, _, own), members in groups.items()]
 
 
-def _gzip(body: bytes) -> bytes:
+def gzip_of(body: bytes) -> bytes:
     """Without a time in its header, so that the same events are the same bytes."""
     packer = zlib.compressobj(6, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     return packer.compress(body) + packer.flush()

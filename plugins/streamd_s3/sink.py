@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import anyio
@@ -14,6 +15,7 @@ from streamd.api import (
     Batch,
     BatchLimits,
     ConfigError,
+    DeadLetterStore,
     Duration,
     Misconfigured,
     Rejected,
@@ -135,6 +137,16 @@ class S3Sink:
         """Objects whose key begins as ours do, counted up to a hundred thousand."""
         found: int = await self._bucket.count(self._template.prefix, _COUNT_MOST)
         return found
+
+    @asynccontextmanager
+    async def dead_letters(self) -> AsyncIterator[DeadLetterStore]:
+        """See `streamd.api.KeepsDeadLetters`."""
+        from streamd_s3.letters import Letters
+
+        async with self._open() as bucket:
+            if not await bucket.exists():
+                raise Misconfigured(self._no_bucket())
+            yield Letters(bucket, self._template, self._codec, per_event=self._per_event)
 
     def _open(self) -> AbstractAsyncContextManager[Any]:
         from streamd_s3.bucket import open_bucket

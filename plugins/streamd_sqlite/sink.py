@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -12,10 +13,19 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from streamd.api import DEAD_LETTERS, Batch, BatchLimits, Reject, Rejected, StageContext
+from streamd.api import (
+    DEAD_LETTERS,
+    Batch,
+    BatchLimits,
+    DeadLetterStore,
+    Reject,
+    Rejected,
+    StageContext,
+)
 from streamd_columns import Columns, parse_mapping, parse_source
 from streamd_sqlite.config import SqliteConfig
 from streamd_sqlite.identity import Places, lasting_content, row_digest, row_digests
+from streamd_sqlite.letters import open_letters
 from streamd_sqlite.store import Outcome, Store
 from streamd_sqlite.values import fit_column
 
@@ -33,6 +43,7 @@ class SqliteSink:
     def __init__(self, config: SqliteConfig, context: StageContext) -> None:
         config.check(context.inputs)
         self.config = config
+        self.needs_order = config.once == "position"
         self._mapping = parse_mapping(config.mapping(context.inputs))
         self._context = context
         self._dead_letters = DEAD_LETTERS in context.inputs
@@ -59,6 +70,15 @@ class SqliteSink:
     async def healthcheck(self) -> str:
         """See `streamd.api.Probe`. Makes neither file nor table."""
         return await self._in_thread(self._probe)
+
+    async def backlog(self) -> int:
+        """See `streamd.api.Backlog`."""
+        store = self._store or await self._open()
+        return await self._in_thread(store.count)
+
+    def dead_letters(self) -> AbstractAsyncContextManager[DeadLetterStore]:
+        """See `streamd.api.KeepsDeadLetters`."""
+        return open_letters(self.config, self._mapping)
 
     async def write(self, batch: Batch) -> None:
         """See `streamd.api.Sink`."""

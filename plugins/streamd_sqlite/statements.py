@@ -65,6 +65,10 @@ def describe_table(table: str) -> str:
     return f"PRAGMA table_info({quote(table)})"
 
 
+def count_rows(table: str) -> str:
+    return f"SELECT count(*) FROM {quote(table)}"
+
+
 def insert_into(config: SqliteConfig, names: Sequence[str]) -> str:
     """Takes the columns in this order, and the identity last with once = "row"."""
     columns = [*names, ROW_ID] if config.once == "row" else list(names)

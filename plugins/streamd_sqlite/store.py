@@ -57,8 +57,8 @@ class Store:
         self._mapping = mapping
         self._sink = sink
         self._positions: dict[str, Position] = {}
-        with _translated(config.path):
-            self._db = _connect(config, probe)
+        with translated(config.path):
+            self._db = connect(config, probe)
             try:
                 if not probe:
                     self._prepare()
@@ -101,6 +101,12 @@ class Store:
             )
         self._positions |= changed
         return Outcome(refused, len(rows) - len(fresh))
+
+    def count(self) -> int:
+        """The rows of the table."""
+        with translated(self._config.path):
+            found = self._db.execute(sql.count_rows(self._config.table)).fetchone()
+        return int(found[0])
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
@@ -197,7 +203,7 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with _translated(self._config.path):
+        with translated(self._config.path):
             self._check_file()
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -209,7 +215,8 @@ class Store:
                 raise
 
 
-def _connect(config: SqliteConfig, probe: bool) -> sqlite3.Connection:
+def connect(config: SqliteConfig, probe: bool) -> sqlite3.Connection:
+    """A connection without transactions of its own; a probe makes and changes nothing."""
     path = Path(config.path)
     if not probe and config.create_table:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -224,7 +231,8 @@ def _connect(config: SqliteConfig, probe: bool) -> sqlite3.Connection:
 
 
 @contextmanager
-def _translated(path: str) -> Iterator[None]:
+def translated(path: str) -> Iterator[None]:
+    """Errors of the database come out as Retryable or Misconfigured."""
     try:
         yield
     except StreamdError:

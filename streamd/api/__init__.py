@@ -19,11 +19,13 @@ from streamd.api.errors import (
 )
 from streamd.api.functions import FunctionStep, reject_of
 from streamd.api.hookspecs import Plugin, hookimpl
+from streamd.api.letter_file import LetterFile, LetterFiles, locked
 from streamd.api.letters import (
     DeadLetterStore,
     KeepsDeadLetters,
     NeedsOrder,
     StoredLetter,
+    decode_letter,
 )
 from streamd.api.policy import (
     DEAD_LETTERS,
@@ -87,6 +89,8 @@ __all__ = [
     "Histogram",
     "KeepsAlive",
     "KeepsDeadLetters",
+    "LetterFile",
+    "LetterFiles",
     "Logger",
     "Metrics",
     "Misconfigured",
@@ -123,8 +127,10 @@ __all__ = [
     "Typed",
     "Verdict",
     "Violation",
+    "decode_letter",
     "doc",
     "hookimpl",
+    "locked",
     "merge",
     "partition_name",
     "reject_of",

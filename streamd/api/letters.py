@@ -8,6 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from streamd.api.roles import Codec
+
 
 class StoredLetter(Struct, frozen=True):
     """A dead letter as it stands in a store.
@@ -21,6 +23,19 @@ class StoredLetter(Struct, frozen=True):
     version: str
     document: dict[str, Any]
     fault: str = ""
+
+
+def decode_letter(codec: Codec, raw: bytes) -> dict[str, Any]:
+    """The document that a sink has encoded.
+
+    Raises ValueError if it is none.
+    """
+    (value,), rejects = codec.decode([raw])
+    if rejects:
+        raise ValueError(rejects[0].message)
+    if not isinstance(value, dict):
+        raise ValueError(f"not a document but a {type(value).__name__}")
+    return value
 
 
 class DeadLetterStore(Protocol):
