@@ -79,6 +79,21 @@ def test_the_readme_has_the_settings(tmp_path: Path) -> None:
     assert "At least once" in readme
 
 
+def test_the_readme_is_kept_up_to_date(tmp_path: Path) -> None:
+    assert cli.main(["plugin", "init", "mine", "--role", "sink"]) == exits.OK
+    project = tmp_path / "streamd-mine"
+    suite.announce(project, tmp_path)
+    path = os.pathsep.join((str(project), str(tmp_path)))
+    write = (sys.executable, "-m", "streamd.cli.docs", ".")
+    assert run(*write, "--check", cwd=project, PYTHONPATH=path).returncode == 0
+    code = project / "streamd_mine" / "sink.py"
+    code.write_text(code.read_text().replace("File to append to.", "Where to."))
+    assert run(*write, "--check", cwd=project, PYTHONPATH=path).returncode == 1
+    assert run(*write, cwd=project, PYTHONPATH=path).stdout == "written: README.md\n"
+    assert "| Where to. |" in (project / "README.md").read_text()
+    assert not (project / "config").exists()
+
+
 def test_it_runs_in_a_daemon(tmp_path: Path) -> None:
     """The sample as it is, with the package on the path as an installation would have it."""
     assert cli.main(["plugin", "init", "mine", "--role", "sink"]) == exits.OK
