@@ -88,7 +88,9 @@ class Daemon:
         self._notifier = Notifier()
         self._reporter = Reporter(self.supervisors, self._notifier)
         self._reload_wanted = Signal()
-        self._reloader = Reloader(self.supervisors, self.start, self.telemetry)
+        self._reloader = Reloader(
+            self.supervisors, self.start, lambda: self._stopping, self.telemetry
+        )
         self._stopping = False
         self._pipelines: TaskGroup
         self._store: Store

@@ -38,11 +38,14 @@ class Reloader:
         self,
         supervisors: dict[str, Supervisor],
         start: Callable[[PipelineSpec, Settings], None],
+        stopping: Callable[[], bool],
         telemetry: Telemetry,
     ) -> None:
         self.last: ReloadResult | None = None
         self._supervisors = supervisors
         self._start = start
+        self._stopping = stopping
+        self._leaving: dict[str, Supervisor] = {}
         self._metrics = telemetry.reloads()
         self._log = structlog.get_logger()
 
@@ -52,8 +55,11 @@ class Reloader:
         try:
             new = await to_thread.run_sync(load, old.path)
             changes = diff(old, new)
+            self._refuse_for_now(changes)
             _refuse_what_needs_a_restart(changes, old, new)
             kept = await self._change(changes, new, told)
+            if self._stopping():
+                raise ReloadRefusedError("the daemon stops")
         except (SettingsError, ReloadRefusedError) as error:
             self._log.error("Reload refused; the old configuration goes on", reason=str(error))
             return self._settled(old, str(error))
@@ -70,8 +76,20 @@ class Reloader:
 
     def _settled(self, settings: Settings, refusal: str = "") -> Settings:
         self._metrics.done(not refusal, time.time())
-        settings.catalog.hook.streamd_config_reloaded(accepted=not refusal, message=refusal)
+        try:
+            settings.catalog.hook.streamd_config_reloaded(accepted=not refusal, message=refusal)
+        except Exception as error:  # whoever looks on must not stop what he looks at
+            self._log.error("An observer of reloads failed", exc_info=error)
         return settings
+
+    def _refuse_for_now(self, changes: Diff) -> None:
+        """Raises ReloadRefusedError while the daemon stops, or a pipeline that is to come back
+        has not ended yet: two lives of it would share a checkpoint."""
+        if self._stopping():
+            raise ReloadRefusedError("the daemon stops")
+        self._leaving = {name: one for name, one in self._leaving.items() if not one.ended}
+        if drains := sorted(self._leaving.keys() & set(changes.added)):
+            raise ReloadRefusedError(f"still draining, try again later: {', '.join(drains)}")
 
     async def _change(self, changes: Diff, new: Settings, told: list[str]) -> dict[str, str]:
         """Ready every changed pipeline first, then let each take over: one that cannot be readied
@@ -85,6 +103,9 @@ class Reloader:
         kept: dict[str, str] = {}
         # Sources can still refuse, as two versions of one cannot be open at once: they go first.
         for name in sorted(ready, key=lambda name: not _replaces_sources(ready[name])):
+            if self._stopping():
+                kept[name] = "the daemon stops"
+                continue
             if self._supervisors[name].ended:
                 self._start(after[name], new)
                 told.append(f"{name} starts again")
@@ -117,7 +138,8 @@ class Reloader:
             self._start(specs[name], new)
             told.append(f"{name} is new")
         for name in changes.removed:
-            self._supervisors.pop(name).stop()
+            self._leaving[name] = self._supervisors.pop(name)
+            self._leaving[name].stop()
             told.append(f"{name} is removed and drains")
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import anyio
+import structlog
 from anyio.abc import TaskGroup, TaskStatus
 
 from streamd.engine.guard import guarded
@@ -45,7 +46,7 @@ class Keeper:
         await self._group.start(self._keep, stage)
 
     async def close(self, stage: Any) -> None:
-        """Leave a stage, if it is open. An error of the leaving ends the group."""
+        """Leave a stage, if it is open."""
         held = self._held.get(id(stage))
         if held is not None:
             held.closing.set()
@@ -69,13 +70,23 @@ class Keeper:
             held.closed.set()
 
     async def _hold(self, held: _Held, task_status: TaskStatus[None]) -> None:
-        async with AsyncExitStack() as stack:
-            with held.entering:
-                await stack.enter_async_context(held.stage)
-                held.entered = True
-            if not held.entered:
-                raise NotOpenedError
-            task_status.started()
-            # A stage is not left while it may still be called: its time comes in close.
-            with anyio.CancelScope(shield=True):
-                await held.closing.wait()
+        try:
+            async with AsyncExitStack() as stack:
+                with held.entering:
+                    await stack.enter_async_context(held.stage)
+                    held.entered = True
+                if not held.entered:
+                    raise NotOpenedError
+                task_status.started()
+                # A stage is not left while it may still be called: its time comes in close.
+                with anyio.CancelScope(shield=True):
+                    await held.closing.wait()
+        except Exception as error:
+            if not held.closing.is_set():
+                raise
+            # All that it was given has been answered: how it ends is no reason to fail.
+            structlog.get_logger().warning(
+                "A stage did not close in good order",
+                stage=type(held.stage).__name__,
+                error=str(error) or repr(error),
+            )

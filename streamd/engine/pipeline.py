@@ -199,6 +199,9 @@ class Pipeline:
             if waiting.cancel_called:
                 return
             slot.stop()
+            metrics = self._around.telemetry.stage(self.spec.name, name)
+            metrics.queued.set(0)
+            metrics.healthy.set(1)
             assert self.keeper is not None
             await self.keeper.close(sink)
             del self.draining[name]

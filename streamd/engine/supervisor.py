@@ -12,11 +12,12 @@ from streamd.api import ConfigError
 from streamd.engine.failure import PipelineStopped, backoff
 from streamd.engine.guard import guarded
 from streamd.engine.pipeline import Pipeline
-from streamd.engine.reload import ChainBusyError, Change, prepare
+from streamd.engine.reload import ChainBusyError, Change, ReloadRefusedError, prepare
 from streamd.engine.replay import ReplayRequest, RowAnswer, replay
 from streamd.engine.stages import Surroundings
 from streamd.engine.status import PipelineStatus, fill_gauges, status_of
 from streamd.settings.model import PipelineSpec
+from streamd.settings.restart import lost_state
 
 _STEADY_AFTER = 60.0
 """Seconds of life after which a failure counts as the first again."""
@@ -68,7 +69,13 @@ class Supervisor:
 
         Raises ReloadRefusedError.
         """
-        return None if self._pausing else await prepare(self._life, spec)
+        if not self._pausing:
+            return await prepare(self._life, spec)
+        for step in spec.steps:
+            held = await self._around.store.state_keys(spec.name, step.id)
+            if message := lost_state(step, step.config.state_key(), held):
+                raise ReloadRefusedError(message)
+        return None
 
     async def carry_out(
         self, change: Change | None, spec: PipelineSpec, config_digest: str
