@@ -14,7 +14,7 @@ from msgspec import Struct
 from streamd.engine.drawing import Drawing, Edge, Node
 
 WIDTH, HEIGHT = 160, 70
-_ACROSS, _DOWN = WIDTH + 60, HEIGHT + 22
+_ACROSS, _GAP = WIDTH + 60, 22
 _THIN = 34
 """What a line takes that passes between boxes."""
 
@@ -60,6 +60,16 @@ class _Spot(Struct):
     low: bool
     y: float = 0.0
 
+    @property
+    def half(self) -> float:
+        """From its top to where lines meet it."""
+        return (_THIN - _GAP if self.thin else HEIGHT) / 2
+
+    @property
+    def below(self) -> float:
+        """Where the next one may begin."""
+        return self.y + 2 * self.half + _GAP
+
 
 def lay_out(drawing: Drawing) -> Picture:
     """Place everything."""
@@ -78,7 +88,7 @@ def lay_out(drawing: Drawing) -> Picture:
     return Picture(
         drawing.pipeline,
         max(spot.column for spot in spots.values()) * _ACROSS + WIDTH,
-        bottom - (_DOWN - HEIGHT),
+        bottom - _GAP,
         tuple(
             Box(n.key, n.kind, n.name, n.note, spots[n.key].column * _ACROSS, spots[n.key].y)
             for n in drawing.nodes
@@ -130,20 +140,19 @@ def _place(spots: dict[str, _Spot], feeds: dict[str, list[str]], *, low: bool, t
     for column in range(1 + max(spot.column for spot in spots.values())):
         lane = [(k, s) for k, s in spots.items() if s.column == column and s.low == low]
         for key, spot in lane:
-            before = [spots[one].y for one in feeds[key] if spots[one].low == low]
-            spot.y = sum(before) / len(before) if before else top
+            before = [s.y + s.half for s in map(spots.__getitem__, feeds[key]) if s.low == low]
+            spot.y = max(top, sum(before) / len(before) - spot.half) if before else top
         free = top
         for _, spot in sorted(lane, key=lambda item: item[1].y):
             spot.y = max(spot.y, free)
-            free = spot.y + (_THIN if spot.thin else _DOWN)
-    ends = [s.y + (_THIN if s.thin else _DOWN) for s in spots.values() if s.low == low]
-    return max(ends, default=top)
+            free = spot.below
+    return max((spot.below for spot in spots.values() if spot.low == low), default=top)
 
 
 def _points(way: list[str], spots: dict[str, _Spot]) -> tuple[tuple[float, float], ...]:
     points: list[tuple[float, float]] = []
     for key in way:
         spot = spots[key]
-        left, middle = spot.column * _ACROSS, spot.y + HEIGHT / 2
+        left, middle = spot.column * _ACROSS, spot.y + spot.half
         points += [(left, middle), (left + WIDTH, middle)]
     return tuple(points[1:-1])

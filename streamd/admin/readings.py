@@ -9,8 +9,9 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from streamd.telemetry.metrics import LATENCY
+
 _PREFIX = "streamd_"
-_LATENCY = "consumer_processing_duration_seconds"
 _IN_STATUS = frozenset({"stage_healthy", "queue_events"})
 _SUMMED = ("_events", "_records", "_keys", "_bytes", "_connections", "window_open")
 """Endings of gauges that mean a whole where they are measured in parts."""
@@ -41,7 +42,7 @@ def read(families: Iterable[Any]) -> Readings:
     readings: Readings = {}
     for family in families:
         take = _TAKES.get(family.type)
-        if take is None or (family.type == "histogram" and family.name != _LATENCY):
+        if take is None or (family.type == "histogram" and family.name != LATENCY):
             continue
         for sample in family.samples:
             labels = sample.labels

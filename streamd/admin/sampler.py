@@ -59,7 +59,7 @@ class Sampler:
     def sample(self) -> None:
         """Measure now."""
         now = self._clock.now_ms() / 1000
-        after = read(self._telemetry.registry.collect())
+        after = read(self._telemetry.of_stages())
         before = self._readings if self._moments else after
         # After a jump of the clock a rate is wrong once; it is never divided by nothing.
         seconds = max(now - self.time, EVERY / 2)

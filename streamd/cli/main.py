@@ -71,6 +71,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Any]:
     graph = add("graph", _graph, "Print how the stages are wired, as a picture's source.")
     graph.add_argument("--format", choices=("dot", "mermaid"), default="dot", help="default: dot")
     _describe_diff(add("diff", _diff, "Print what a reload would do with another configuration."))
+    _describe_top(add("top", _top, "Show what a running daemon does, live in the terminal."))
     add("echo", _echo, "Print the effective configuration: defaults filled in, secrets masked.")
     add("config-schema", _schema, "Print the JSON Schema of the configuration, for editors.")
     plugin.describe(add("plugin", _run, "Begin a plugin of your own, or test one."))
@@ -92,6 +93,16 @@ def _describe_test(command: argparse.ArgumentParser) -> None:
         "files", nargs="*", type=Path, metavar="FILE", help="instead of the configuration file"
     )
     command.add_argument("--only", default="", metavar="TEXT", help="those with this in their name")
+
+
+def _describe_top(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--admin", metavar="ADDRESS", help="of its admin port (default: the configuration's)"
+    )
+    command.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="holds its admin_token, if it has one"
+    )
+    command.add_argument("--once", action="store_true", help="print it once")
 
 
 def _describe_diff(command: argparse.ArgumentParser) -> None:
@@ -178,6 +189,12 @@ def _graph(args: argparse.Namespace) -> int:
     from streamd.cli.graph import graph
 
     return graph(args.config, args.format)
+
+
+def _top(args: argparse.Namespace) -> int:
+    from streamd.cli.top import top
+
+    return top(args.config, admin=args.admin, token_file=args.token_file, once=args.once)
 
 
 def _diff(args: argparse.Namespace) -> int:

@@ -30,9 +30,9 @@ export class Graph {
     }, drawn);
   }
 
-  line({ start, failed, points }) {
+  line({ start, end, failed, points }) {
     const path = s("path", { class: failed ? "line failed" : "line", d: curve(points) });
-    this.lines.push({ start, path });
+    this.lines.push({ start, end, path });
     return path;
   }
 
@@ -66,7 +66,9 @@ export class Graph {
       setAttribute(node, "aria-label",
         `${name}, ${note}: ${parts.join(", ")}${about.problem ? `, problem: ${about.problem}` : ""}`);
     }
-    for (const { start, path } of this.lines) path.classList.toggle("flowing", flowing.has(start));
+    for (const { start, end, path } of this.lines) {
+      path.classList.toggle("flowing", flowing.has(start) && flowing.has(end));
+    }
   }
 }
 
@@ -78,7 +80,7 @@ function labels(lines) {
     arrived.set(end, at + 1);
     const [x, y] = points.at(-1);
     const place = { class: "label", x: x - 5, y: y - 6 + 20 * at };
-    return s("text", place, short(label, 12), s("title", {}, `stream ${label}`));
+    return s("text", place, short(label, 10), s("title", {}, `stream ${label}`));
   });
 }
 
