@@ -39,27 +39,29 @@ from streamd.api.policy import (
     Stop,
     Verdict,
 )
-from streamd.api.roles import (
+from streamd.api.powers import (
     Backlog,
-    BatchLimits,
     Bounded,
-    Codec,
-    Committed,
-    Control,
     Drains,
     KeepsAlive,
     Outcome,
     Probe,
-    Rejects,
     Settlement,
     Settles,
+    Stateful,
+    Timed,
+    Typed,
+)
+from streamd.api.roles import (
+    BatchLimits,
+    Codec,
+    Committed,
+    Control,
+    Rejects,
     Sink,
     Source,
     Stage,
-    Stateful,
     Step,
-    Timed,
-    Typed,
 )
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The roles a plugin can play, as small protocols, and the optional powers of a stage.
+"""The roles a plugin can play, as small protocols. What a stage can do beside is in `powers`.
 
 Every stage is built by `cls(config, context)`, which does no I/O and may raise `ConfigError`, is
 entered as an async context manager (which connects; leaving it undoes that), and is then called
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 from msgspec import Struct
 
@@ -126,149 +126,6 @@ class BatchLimits(Struct, frozen=True):
     rows: int = 1000
     bytes: int = 16 * 1024 * 1024
     time: float = 0.0
-
-
-# --- optional powers, found by isinstance ---------------------------------------------------
-
-
-@runtime_checkable
-class Probe(Protocol):
-    """A stage that can tell whether it would work. Serves `streamd check --connect`."""
-
-    async def healthcheck(self) -> str:
-        """Connect, look, disconnect; called on a stage that is not entered. Changes nothing.
-
-        Returns one line of what was found. Raises any StreamdError with what is wrong.
-        """
-        ...
-
-
-@runtime_checkable
-class Typed(Protocol):
-    """A validator that can decode and validate in one pass."""
-
-    def typed(self, codec: Codec) -> Step | None:
-        """A step that takes undecoded batches in place of codec and validator; None if it cannot.
-
-        The engine enters neither; the step shares the validator's life.
-        """
-        ...
-
-
-@runtime_checkable
-class Stateful(Protocol):
-    """A step that remembers. Its state is sliced by source partition, so that it can move.
-
-    All three are called between two batches.
-    """
-
-    def assign(self, partitions: Collection[str], rows: Iterable[tuple[str, bytes, bytes]]) -> None:
-        """These partitions are ours from now on; `rows` (partition, key, value) is their state.
-
-        Replaces what the step may hold of them.
-        """
-        ...
-
-    def revoke(self, partitions: Collection[str]) -> None:
-        """These partitions are no longer ours: forget their state, emit nothing for it.
-
-        Changes that were not taken yet are dropped, and nothing is reported as gone.
-        """
-        ...
-
-    def take_changes(self) -> Sequence[tuple[str, bytes, bytes | None]]:
-        """What has changed since the last call: (partition, key, value or None where it is gone).
-
-        The cost follows what changed, not what is held.
-        """
-        ...
-
-
-@runtime_checkable
-class Timed(Protocol):
-    """A step that acts when time passes."""
-
-    def tick(self, active: float) -> Iterable[Batch]:
-        """Called after each poll, empty ones included, several times a second.
-
-        `active` is in seconds and advances only while the engine is reading: it stands still
-        under back-pressure, so that a held-back stream is not taken for an idle one.
-        """
-        ...
-
-
-@runtime_checkable
-class KeepsAlive(Protocol):
-    """A source that must act while the engine does not poll."""
-
-    async def keepalive(self) -> None:
-        """Called about once a second under back-pressure. Must return no events and lose none."""
-        ...
-
-
-@runtime_checkable
-class Drains(Protocol):
-    """A source that has others at the other end who must be told."""
-
-    def drain(self) -> None:
-        """The engine polls no more: refuse what comes from now on, answer what was polled."""
-        ...
-
-
-@runtime_checkable
-class Bounded(Protocol):
-    """A source that can come to an end."""
-
-    def exhausted(self) -> bool:
-        """Whether poll will never return an event again. The pipeline then drains and ends."""
-        ...
-
-
-@runtime_checkable
-class Backlog(Protocol):
-    """A sink that can count what it holds. Serves `dlq_backlog_size`."""
-
-    async def backlog(self) -> int:
-        """How many events the sink's store holds now. Called seldom, between two writes."""
-        ...
-
-
-Outcome = Literal["rejected", "dead_lettered", "dropped"]
-
-
-class Settlement(NamedTuple):
-    """One event that was not stored as it came: why, and the id of its dead letter if any.
-
-    `role` is that of the stage that refused it.
-    """
-
-    partition: str
-    offset: int
-    outcome: Outcome
-    reject: Reject | None
-    dead_letter_id: str | None
-    role: str = ""
-
-
-@runtime_checkable
-class Settles(Protocol):
-    """A source that answers for each event.
-
-    `answers_rejects`: rejected events are settled as such and do not go to the policies.
-    """
-
-    answers_rejects: bool
-
-    def waiting(self) -> bool:
-        """Whether somebody waits for an answer now: the engine then closes the epoch at once."""
-        ...
-
-    def settle(self, upto: Mapping[str, int], exceptions: Sequence[Settlement]) -> None:
-        """Every event before these positions is done: stored, but for the exceptions.
-
-        An exception may be told before `upto` reaches its event.
-        """
-        ...
 
 
 class Committed(NamedTuple):
