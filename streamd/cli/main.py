@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from streamd import __version__, exits
+from streamd.cli.dlq import arguments as dlq
 from streamd.cli.plugin import arguments as plugin
 
 DEFAULT_CONFIG = Path("streamd.toml")
@@ -74,6 +75,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Any]:
     _describe_top(add("top", _top, "Show what a running daemon does, live in the terminal."))
     add("echo", _echo, "Print the effective configuration: defaults filled in, secrets masked.")
     add("config-schema", _schema, "Print the JSON Schema of the configuration, for editors.")
+    dlq.describe(add("dlq", _run, "Look at dead letters, let them in again, or clear them."))
     plugin.describe(add("plugin", _run, "Begin a plugin of your own, or test one."))
     _describe_install(add("install", _install, "Print or write the unit that runs the daemon."))
     return parser, commands
