@@ -69,9 +69,9 @@ class TimeConfig(StageConfig, frozen=True, kw_only=True):
         data = msgspec.json.encode([type(self).__qualname__, parts], enc_hook=repr, order="sorted")
         return hashlib.blake2b(data, digest_size=16).hexdigest()
 
-    def alignment(self) -> str:
-        """What it takes to run the stage in several daemons of one group, for a person."""
-        return _alignment(self.key_fields(), self.aligned)
+    def notes(self) -> tuple[str, ...]:
+        """What it takes to run the stage in several daemons of one group."""
+        return (_alignment(self.key_fields(), self.aligned),)
 
     def key_fields(self) -> tuple[str, ...]:
         """The fields of the key, whatever the setting is called."""

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Self
 
-from streamd.api import Batch, Reject, Rejects, StageContext
+from streamd.api import Batch, ConfigError, Reject, Rejects, StageContext
 from streamd_windows.config import TimeConfig, to_ms
 from streamd_windows.keys import Key
 from streamd_windows.meters import Meters
@@ -39,6 +39,11 @@ class WindowStage:
         columns: Columns | None = None,
         early_every: int = 0,
     ) -> None:
+        if config.aligned and not config.key_fields():
+            raise ConfigError(
+                "a window without a key needs every event, which no partition alone has",
+                path="aligned",
+            )
         self._context = context
         self._now = context.clock.now_ms
         self._windower = windower

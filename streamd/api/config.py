@@ -42,6 +42,10 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Streams that the stage with this id may write beside its own output."""
         return ()
 
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know before such a stage runs: `streamd check` prints it."""
+        return ()
+
     def state_key(self) -> str:
         """Identifies what the stage's state means: state is kept only while this stays equal.
 

@@ -20,6 +20,10 @@ def check(config: Path, *, connect: bool, timeout: float) -> int:
         from streamd.cli.probe import probe
 
         return probe(settings, timeout)
+    for pipeline in settings.pipelines:
+        for stage in (*pipeline.sources, *pipeline.steps, *pipeline.sinks):
+            for note in stage.config.notes():
+                print(f"note: {pipeline.name}.{stage.id}: {note}")
     stages = sum(len((*one.sources, *one.steps, *one.sinks)) for one in settings.pipelines)
     names = ", ".join(pipeline.name for pipeline in settings.pipelines)
     print(f"{config}: good ({names}; {stages} stages)")

@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping
 
 import anyio
 
-from streamd.api import Committed, Fatal, Logger, Misconfigured, Stateful
+from streamd.api import Committed, Fatal, Logger, Misconfigured
 from streamd.engine.intake import Intake
 from streamd.engine.store import Positions, Store
+from streamd.engine.wiring import Wiring
 from streamd.settings.model import PipelineOptions
 
 
@@ -31,22 +32,16 @@ class Assignment:
         self._pipeline = pipeline
         self._options = options
         self._intake = intake
-        self._stateful: Mapping[str, Stateful] = {}
-        self._state_keys: Mapping[str, str] = {}
+        self._wiring: Wiring
         self._store = store
         self._saving = saving
         self._log = log
         self._ended = False
         self._waiting: set[anyio.CancelScope] = set()
 
-    def rewire(
-        self,
-        options: PipelineOptions,
-        stateful: Mapping[str, Stateful],
-        state_keys: Mapping[str, str],
-    ) -> None:
+    def rewire(self, options: PipelineOptions, wiring: Wiring) -> None:
         """Other steps keep the state from now on."""
-        self._options, self._stateful, self._state_keys = options, stateful, state_keys
+        self._options, self._wiring = options, wiring
 
     def end(self) -> None:
         """Nothing writes or commits any more: nobody need wait for it."""
@@ -69,11 +64,11 @@ class Assignment:
                 if committed is not None and not committed.tag.startswith(f"{self._store.id}:")
             }
             await self._drop_foreign(foreign, stored)
-            for step, stateful in self._stateful.items():
-                rows = await self._store.state(
-                    self._pipeline, step, self._state_keys[step], partitions.keys()
-                )
-                stateful.assign(partitions.keys(), rows)
+            for step, stateful in self._wiring.stateful.items():
+                if source in self._wiring.feeds[step]:
+                    key = self._wiring.state_keys[step]
+                    rows = await self._store.state(self._pipeline, step, key, partitions.keys())
+                    stateful.assign(partitions.keys(), rows)
             self._intake.own(source, partitions.keys())
             # A crash came between store and commit: the broker is to know what is durable.
             self._intake.owe(
@@ -94,7 +89,7 @@ class Assignment:
         if not foreign:
             return
         names = ", ".join(sorted(foreign))
-        if self._stateful and self._options.on_missing_state == "pause":
+        if self._wiring.stateful and self._options.on_missing_state == "pause":
             raise Misconfigured(
                 f"{names} was last committed by another daemon, whose state is not here;"
                 ' set on_missing_state = "reset" to start its state anew'

@@ -67,7 +67,7 @@ class Parts:
         """Run by this version from now on. Call it between two batches."""
         self.stages, self.wiring = stages, wiring
         self.intake.rewire(stages.spec.options, wiring)
-        self.assignment.rewire(stages.spec.options, wiring.stateful, wiring.state_keys)
+        self.assignment.rewire(stages.spec.options, wiring)
         self.undelivered.lines = wiring.lines
 
 

@@ -23,7 +23,8 @@ async def hand_over(parts: Parts, wiring: Wiring, pipeline: str) -> None:
             await parts.around.store.drop_state(pipeline, name, kept)
         else:
             rows = await _state_of(parts, pipeline, name, wiring.state_keys[name])
-        step.assign(list(parts.intake.owners), rows)
+        owners = parts.intake.owners.items()
+        step.assign([p for p, source in owners if source in wiring.feeds[name]], rows)
 
 
 async def forget(parts: Parts, old: Wiring, new: Wiring, pipeline: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from streamd.api import DEAD_LETTERS, ConfigError
-from streamd.settings.model import PipelineSpec, StageSpec
+from streamd.settings.model import MAIN, PipelineSpec, StageSpec
 
 
 class Hop(Struct, frozen=True):
@@ -64,3 +64,23 @@ def routes(spec: PipelineSpec) -> dict[str, Route]:
         )
         for stream in readable_streams(spec)
     }
+
+
+def feeds(spec: PipelineSpec) -> dict[str, frozenset[str]]:
+    """By step, the sources whose events can reach it."""
+    reached: dict[str, set[str]] = {}
+    for source in spec.sources:
+        reached.setdefault(source.output or MAIN, set()).add(source.id)
+    fed: dict[str, set[str]] = {step.id: set() for step in spec.steps}
+    grows = True
+    while grows:
+        grows = False
+        for step in spec.steps:
+            sources = set().union(*(reached.get(stream, set()) for stream in step.inputs))
+            for stream in (step.output, *step.config.emits(step.id)):
+                grows |= stream is not None and not sources <= reached.get(stream, set())
+                if stream is not None:
+                    reached.setdefault(stream, set()).update(sources)
+            grows |= not sources <= fed[step.id]
+            fed[step.id] |= sources
+    return {step: frozenset(sources) for step, sources in fed.items()}

@@ -22,7 +22,7 @@ from streamd.engine.chain import (
 )
 from streamd.engine.failure import SPILL, DeadLetterReader, Health, Resolver
 from streamd.engine.ledger import Ledger
-from streamd.engine.plan import Route, dead_letter_streams, readable_streams, routes
+from streamd.engine.plan import Route, dead_letter_streams, feeds, readable_streams, routes
 from streamd.engine.slot import Slot
 from streamd.engine.stages import Stages
 from streamd.engine.undelivered import Undelivered
@@ -43,7 +43,8 @@ class Fixtures:
 
 @dataclass(frozen=True)
 class Wiring:
-    """One version of it. `state_keys` are those of the stateful steps."""
+    """One version of it. `state_keys` are those of the stateful steps, `feeds` says by step which
+    sources reach it."""
 
     chain: Chain
     entries: dict[str, Entry]
@@ -52,6 +53,7 @@ class Wiring:
     resolvers: dict[str, Resolver]
     stateful: dict[str, Stateful]
     state_keys: dict[str, str]
+    feeds: dict[str, frozenset[str]]
     timed: list[TimedStep]
 
 
@@ -77,6 +79,7 @@ def wire(stages: Stages, fixtures: Fixtures, old: Wiring | None = None) -> Wirin
         resolvers=wirer.resolvers,
         stateful=stateful,
         state_keys={s.id: s.config.state_key() for s in stages.spec.steps if s.id in stateful},
+        feeds=feeds(stages.spec),
         timed=list(_timed(stages, plan)),
     )
 

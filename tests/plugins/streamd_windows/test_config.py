@@ -85,11 +85,11 @@ def test_kinds_never_share_state() -> None:
 
 def test_a_person_is_told_what_several_daemons_need() -> None:
     base = {"size": "5s"}
-    assert "one daemon" in converted(TumblingStage, base).alignment()
+    assert "one daemon" in converted(TumblingStage, base).notes()[0]
     keyed = converted(TumblingStage, {**base, "key": ["payload.user"]})
-    assert "keyed by payload.user" in keyed.alignment()
-    assert "aligned = true" in keyed.alignment()
-    assert "several daemons" in converted(JoinStage, {**JOIN, "aligned": True}).alignment()
+    assert "keyed by payload.user" in keyed.notes()[0]
+    assert "aligned = true" in keyed.notes()[0]
+    assert "several daemons" in converted(JoinStage, {**JOIN, "aligned": True}).notes()[0]
 
 
 def test_every_setting_has_a_description() -> None:
@@ -118,3 +118,10 @@ def test_samples_can_be_built(sample: Path) -> None:
 
 def test_there_are_samples() -> None:
     assert list((PACKAGE / "samples").glob("*.toml"))
+
+
+def test_aligned_without_a_key_is_refused() -> None:
+    with pytest.raises(ConfigError, match="without a key"):
+        TumblingStage(
+            converted(TumblingStage, {"size": "60s", "aligned": True}), stage_context("window")
+        )
