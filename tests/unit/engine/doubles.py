@@ -14,6 +14,7 @@ import msgspec
 from streamd.api import (
     Batch,
     Failure,
+    FunctionStep,
     Misconfigured,
     Reject,
     Rejected,
@@ -164,6 +165,19 @@ def topic_of(events: int, partitions: int = 1, name: str = "events") -> MemoryTo
     for number in range(events):
         topic.add(msgspec.json.encode({"id": f"e{number}", "n": number}), number % partitions)
     return topic
+
+
+def feed(topic: MemoryTopic, events: int) -> None:
+    """Add events to a topic of one partition."""
+    (records,) = topic.records.values()
+    for number in range(len(records), len(records) + events):
+        topic.add(msgspec.json.encode({"n": number}))
+
+
+def mark(text: str) -> StageSpec:
+    """A step that writes `by` into every event."""
+    step = FunctionStep(lambda event: {**event, "by": text})
+    return stage("transform", "mark", lambda _context: step)
 
 
 def numbers(rows: Iterable[Any]) -> list[int]:
