@@ -69,6 +69,8 @@ class Parts:
         self.intake.rewire(stages.spec.options, wiring)
         self.assignment.rewire(stages.spec.options, wiring)
         self.undelivered.lines = wiring.lines
+        sinks = [n for n, slot in wiring.slots.items() if slot.resolver.buries_into is None]
+        self.undelivered.first_sink = sinks[0] if sinks else ""
 
 
 def build(

@@ -36,11 +36,14 @@ _ABSENT: Any = object()
 _MAX_ID = 160  # an id becomes part of object keys and file names, which end at 255 bytes
 
 
-def documents(failure: Failure, *, now_ms: int, config_digest: str) -> list[dict[str, Any]]:
+def documents(
+    failure: Failure, *, now_ms: int, config_digest: str, apart: str = ""
+) -> list[dict[str, Any]]:
     """One document per row of the failed batch.
 
     `now_ms` is the wall clock in milliseconds since the epoch; `config_digest` identifies the
-    configuration under which the event failed.
+    configuration under which the event failed. `apart` ends the ids: an event that fails in
+    several stages has a document of each.
     """
     batch = failure.batch
     rejects = _rejects_of(failure)
@@ -51,6 +54,8 @@ def documents(failure: Failure, *, now_ms: int, config_digest: str) -> list[dict
         | {"failed_at": failed_at, "config": config_digest}
         for row in range(len(batch))
     ]
+    for doc in docs:
+        doc["dlq_id"] += apart
     _tell_apart(docs)
     return docs
 

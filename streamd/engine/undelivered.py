@@ -23,6 +23,7 @@ class Undelivered:
     `lines` is read at the time of a failure; a reload replaces it. Of a partition, `settles` tells
     whether its source wants to know each event's outcome, `answers` whether it takes rejected
     events back itself. Of `returns`, dead letters that are let in again, no source wants to know.
+    `first_sink` is the first that reads events.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Undelivered:
         self._log = log
         self.buried = 0
         self.returns = Returns()
+        self.first_sink = ""
 
     async def bury(self, stream: str, failure: Failure, epochs: Sequence[int]) -> None:
         """Send the rows as dead letters to every sink that reads the stream."""
@@ -105,9 +107,15 @@ class Undelivered:
 
     def _documents(self, failure: Failure) -> list[dict[str, Any]]:
         now_ms = self._clock.now_ms()
-        docs = documents(failure, now_ms=now_ms, config_digest=self.config_digest)
+        apart = f"-{failure.stage}" if self._fails_beside_others(failure) else ""
+        docs = documents(failure, now_ms=now_ms, config_digest=self.config_digest, apart=apart)
         self.returns.count_on(failure.batch, docs)
         return docs
+
+    def _fails_beside_others(self, failure: Failure) -> bool:
+        """Whether the event can have a dead letter of another stage, too."""
+        others = failure.role == "sink" and failure.stage != self.first_sink
+        return others or failure.role == "window"
 
     def _record(
         self, failure: Failure, docs: Sequence[dict[str, Any]], epochs: Sequence[int]

@@ -104,3 +104,24 @@ async def test_a_dead_letter_that_no_disk_takes_is_not_done(tmp_path: Path) -> N
         await life_of(spec, tmp_path).run()
     assert caught.group_contains(OSError)
     assert topic.committed == {}
+
+
+async def test_an_event_that_fails_in_several_sinks_has_a_letter_of_each(tmp_path: Path) -> None:
+    """Under one id the last would overwrite the others, and a replay would leave sinks out."""
+    dead: list[Any] = []
+    spec = pipeline(
+        source(topic_of(1)),
+        stage("window", "w", RejectsAll),
+        sink([], "results", inputs=("w",)),
+        sink([], "b", fail=refuse),
+        sink([], "a", fail=refuse),
+        sink(dead, "dlq", inputs=(DEAD_LETTERS,)),
+        policies=[BURY],
+    )
+    with anyio.fail_after(1000):
+        await life_of(spec, tmp_path).run()
+    assert sorted((doc["stage"], doc["dlq_id"][len("dlq_1700000000000_") :]) for doc in dead) == [
+        ("a", "e0-a"),
+        ("b", "e0-b"),
+        ("w", "e0-w"),
+    ]
