@@ -9,7 +9,8 @@ import structlog
 from anyio import to_thread
 from msgspec import Struct, structs
 
-from streamd.engine.reload import Change, ReloadRefusedError
+from streamd.engine.phase import ReloadRefusedError
+from streamd.engine.reload import Change
 from streamd.engine.supervisor import Supervisor
 from streamd.settings.diff import Diff, diff
 from streamd.settings.loader import load
@@ -20,12 +21,15 @@ from streamd.telemetry.metrics import Telemetry
 
 
 class ReloadResult(Struct, frozen=True):
-    """How a reload went that ended at `time` (seconds since the epoch): what it changed, or why
-    the old configuration goes on."""
+    """How a reload went that ended at `time` (seconds since the epoch).
+
+    `refusal` says why the old configuration goes on, as a whole or in part, and is empty if it
+    does not; `changes` is what was changed.
+    """
 
     time: float
-    accepted: bool
-    message: str
+    refusal: str
+    changes: str
 
 
 class Reloader:
@@ -70,12 +74,13 @@ class Reloader:
         if kept:
             reason = "; ".join(f"{name} stays as it was: {why}" for name, why in kept.items())
             self._log.error("Reload refused in part", reason=reason, changes="; ".join(told))
-            return self._settled(_mixed(old, new, kept), reason)
+            return self._settled(_mixed(old, new, kept), reason, told)
         self._log.info("Reloaded", changes="; ".join(told) or "nothing has changed")
-        return self._settled(new)
+        return self._settled(new, told=told)
 
-    def _settled(self, settings: Settings, refusal: str = "") -> Settings:
-        self._metrics.done(not refusal, time.time())
+    def _settled(self, settings: Settings, refusal: str = "", told: Sequence[str] = ()) -> Settings:
+        self.last = ReloadResult(time.time(), refusal, "; ".join(told))
+        self._metrics.done(not refusal, self.last.time)
         try:
             settings.catalog.hook.streamd_config_reloaded(accepted=not refusal, message=refusal)
         except Exception as error:  # whoever looks on must not stop what he looks at
@@ -115,8 +120,10 @@ class Reloader:
                     ready[name], after[name], new.digest
                 )
                 told.append(f"{name} stood still for {stood * 1000:.1f} ms")
-            except ReloadRefusedError as error:
-                kept[name] = str(error)
+            except Exception as error:
+                if not isinstance(error, ReloadRefusedError):
+                    self._log.error("Reload failed", pipeline=name, exc_info=error)
+                kept[name] = str(error) or repr(error)
         return kept
 
     async def _ready(self, specs: Sequence[PipelineSpec]) -> dict[str, Change | None]:
@@ -125,7 +132,7 @@ class Reloader:
             for spec in specs:
                 supervisor = self._supervisors[spec.name]
                 ready[spec.name] = None if supervisor.ended else await supervisor.prepare(spec)
-        except ReloadRefusedError:
+        except Exception:
             for change in ready.values():
                 if change is not None:
                     await change.abandon()

@@ -1,13 +1,35 @@
-"""State in a reload: what goes over to the next version of a step, and what is forgotten."""
+"""State from one version of a step to the next: what goes over, and what is forgotten."""
 
 from __future__ import annotations
 
 import structlog
 
-from streamd.api import StreamdError
+from streamd.api import Misconfigured, StreamdError
 from streamd.engine.build import Parts
 from streamd.engine.store import StateRow
 from streamd.engine.wiring import Wiring
+from streamd.settings.model import PipelineSpec
+from streamd.settings.restart import lost_state
+
+
+async def check_state(parts: Parts, spec: PipelineSpec) -> None:
+    """Before a start: is the state that is stored that of these steps?
+
+    Raises Misconfigured where a step could not go on with it.
+    """
+    store, log = parts.around.store, structlog.get_logger().bind(pipeline=spec.name)
+    for gone in await store.steps(spec.name) - {step.id for step in spec.steps}:
+        # Positions go on without it: if the step comes back, this is not its state any more.
+        log.warning("The state of a step that is no more is dropped", stage=gone)
+        await store.drop_state(spec.name, gone, "")
+    for step in spec.steps:
+        key = parts.wiring.state_keys.get(step.id, "")
+        held = await store.state_keys(spec.name, step.id)
+        if message := lost_state(step, key, held):
+            raise Misconfigured(message)
+        if held - {key}:
+            log.warning("State is started anew, as asked", stage=step.id)
+            await store.drop_state(spec.name, step.id, key)
 
 
 async def hand_over(parts: Parts, wiring: Wiring, pipeline: str) -> None:

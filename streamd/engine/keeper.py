@@ -6,6 +6,7 @@ them, and in the reverse order within it.
 
 from __future__ import annotations
 
+import math
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,13 +20,13 @@ from streamd.engine.guard import guarded
 
 
 class NotOpenedError(Exception):
-    """The pipeline ended while a stage was being opened."""
+    """A stage was not open in time, or the pipeline ended before it was."""
 
 
 @dataclass(slots=True)
 class _Held:
     stage: Any
-    entering: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    entering: anyio.CancelScope
     entered: bool = False
     closing: anyio.Event = field(default_factory=anyio.Event)
     closed: anyio.Event = field(default_factory=anyio.Event)
@@ -39,11 +40,14 @@ class Keeper:
         self._held: dict[int, _Held] = {}
         self._ended = False
 
-    async def open(self, stage: Any) -> None:
-        """Enter a stage. Raises what its entering raises, or NotOpenedError."""
+    async def open(self, stage: Any, within: float = math.inf) -> None:
+        """Enter a stage, within so many seconds.
+
+        Raises what its entering raises, or NotOpenedError.
+        """
         if self._ended:
-            raise NotOpenedError
-        await self._group.start(self._keep, stage)
+            raise NotOpenedError("the pipeline has ended")
+        await self._group.start(self._keep, stage, anyio.current_time() + within)
 
     async def close(self, stage: Any) -> None:
         """Leave a stage, if it is open."""
@@ -61,8 +65,8 @@ class Keeper:
                     held.entering.cancel()
                 await self.close(held.stage)
 
-    async def _keep(self, stage: Any, *, task_status: TaskStatus[None]) -> None:
-        held = self._held[id(stage)] = _Held(stage)
+    async def _keep(self, stage: Any, by: float, *, task_status: TaskStatus[None]) -> None:
+        held = self._held[id(stage)] = _Held(stage, anyio.CancelScope(deadline=by))
         try:
             await guarded(partial(self._hold, held, task_status))
         finally:
@@ -76,7 +80,7 @@ class Keeper:
                     await stack.enter_async_context(held.stage)
                     held.entered = True
                 if not held.entered:
-                    raise NotOpenedError
+                    raise NotOpenedError(f"{type(held.stage).__name__} did not open in time")
                 task_status.started()
                 # A stage is not left while it may still be called: its time comes in close.
                 with anyio.CancelScope(shield=True):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -12,11 +10,13 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from streamd.api import DEAD_LETTERS, Backlog, Misconfigured, Sink, Source
+from streamd.api import Sink, Source
+from streamd.engine.backlog import watch_backlog
 from streamd.engine.build import Parts, build
 from streamd.engine.checkpoint import Checkpointer
 from streamd.engine.committer import Committer
 from streamd.engine.guard import guarded
+from streamd.engine.handover import check_state
 from streamd.engine.keeper import Keeper
 from streamd.engine.signal import Signal
 from streamd.engine.slot import Slot
@@ -27,7 +27,6 @@ from streamd.settings.model import PipelineSpec
 State = Literal["starting", "running", "draining", "stopped"]
 
 _DRAIN_REPORT_EVERY = 5.0
-_BACKLOG_EVERY = 30.0
 
 
 class Retired(NamedTuple):
@@ -83,7 +82,7 @@ class Pipeline:
         """
         last = await self._around.store.last(self.spec.name)
         parts = self.parts = build(self.spec, self._around, last, self._sleep_on_source)
-        await self._check_state(parts)
+        await check_state(parts, self.spec)
         async with anyio.create_task_group() as group:
             self.keeper = Keeper(group)
             try:
@@ -104,7 +103,7 @@ class Pipeline:
             for slot in parts.wiring.slots.values():
                 self.start_writer(slot)
             writers.start_soon(guarded, self._checkpointer(parts).run)
-            writers.start_soon(guarded, partial(self._watch_backlog, parts))
+            writers.start_soon(guarded, partial(watch_backlog, parts))
             with anyio.CancelScope() as in_time:
                 writers.start_soon(self._cut_off, in_time)
                 async with anyio.create_task_group() as readers:
@@ -180,7 +179,8 @@ class Pipeline:
         async def raise_it() -> None:
             raise error
 
-        self._writers.start_soon(raise_it)
+        if self.state != "stopped":
+            self._writers.start_soon(raise_it)
 
     def forget_reader(self, name: str) -> None:
         """A source is closed: nothing is committed for it any more."""
@@ -198,28 +198,30 @@ class Pipeline:
                 await slot.until_empty()
             if waiting.cancel_called:
                 return
+            # It holds nothing any more: a sink of its name that comes now is a new one.
+            del self.draining[name]
             slot.stop()
             metrics = self._around.telemetry.stage(self.spec.name, name)
             metrics.queued.set(0)
             metrics.healthy.set(1)
             assert self.keeper is not None
             await self.keeper.close(sink)
-            del self.draining[name]
             self._log.info("A removed sink is closed", sink=name)
 
         self.start_task(drain)
 
-    def slots_that_drain(self) -> dict[str, Slot]:
-        """The slots of removed sinks; a sink of the same name may take one over."""
-        return {name: retired.slot for name, retired in self.draining.items()}
+    def retire_again(self, taken: Mapping[str, Retired]) -> None:
+        """Sinks that were to come back do not: they drain on."""
+        if self.state != "stopped":
+            for name, retired in taken.items():
+                self.retire(name, retired.slot, retired.sink)
 
-    def take_back(self, name: str) -> Sink | None:
-        """A sink of this name comes back while its slot drains; the old sink, to be closed."""
-        retired = self.draining.pop(name, None)
-        if retired is None:
-            return None
-        retired.waiting.cancel()
-        return retired.sink
+    def take_back(self, names: Collection[str]) -> dict[str, Retired]:
+        """Sinks of these names come back: those of them that drain do so no more."""
+        taken = {name: self.draining.pop(name) for name in names if name in self.draining}
+        for retired in taken.values():
+            retired.waiting.cancel()
+        return taken
 
     async def _drain(self, parts: Parts) -> None:
         self.state = "draining"
@@ -240,41 +242,6 @@ class Pipeline:
         await anyio.sleep(self.spec.options.drain_timeout)
         self._log.warning("Not drained in time: what is in flight is read again next time")
         in_time.cancel()
-
-    async def _watch_backlog(self, parts: Parts) -> None:
-        """Keep `dlq_backlog_size` true; a store that cannot be counted now is counted later."""
-        while True:
-            named = self.spec.options.backlog
-            readers = [sink.id for sink in self.spec.sinks if DEAD_LETTERS in sink.inputs]
-            slots = [parts.wiring.slots[name] for name in ([named] if named else readers)]
-            counted = next((slot for slot in slots if isinstance(slot.sink, Backlog)), None)
-            if counted is not None:
-                try:
-                    self._metrics.backlog.set(await counted.backlog() or 0)
-                except (Exception, asyncio.CancelledError) as error:
-                    if anyio.current_effective_deadline() == -math.inf:
-                        raise
-                    # A gauge is no reason to stop.
-                    self._log.debug("Cannot count the dead letters", error=str(error))
-            await anyio.sleep(_BACKLOG_EVERY)
-
-    async def _check_state(self, parts: Parts) -> None:
-        store, pipeline = self._around.store, self.spec.name
-        for gone in await store.steps(pipeline) - {step.id for step in self.spec.steps}:
-            # Positions go on without it: if the step comes back, this is not its state any more.
-            self._log.warning("The state of a step that is no more is dropped", stage=gone)
-            await store.drop_state(pipeline, gone, "")
-        for step in self.spec.steps:
-            key = parts.wiring.state_keys.get(step.id, "")
-            if not await store.state_keys(pipeline, step.id) - {key}:
-                continue
-            if not step.reset_state:
-                raise Misconfigured(
-                    f"{step.path}: its settings have changed, and the state that it has kept does"
-                    " not fit them; set reset_state = true on the stage to start it anew"
-                )
-            self._log.warning("State is started anew, as asked", stage=step.id)
-            await store.drop_state(pipeline, step.id, key)
 
     async def _sleep_on_source(self, seconds: float) -> None:
         """What a step waits with before it is tried again: every source stays alive meanwhile."""

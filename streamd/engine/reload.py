@@ -8,38 +8,31 @@ fails later, the pipeline starts again from its checkpoint, as it was before.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 import structlog
 
-from streamd.api import ConfigError
 from streamd.engine.build import Parts
 from streamd.engine.handover import forget, hand_over
-from streamd.engine.pipeline import Pipeline
+from streamd.engine.phase import ChainBusyError, ReloadRefusedError, in_life
+from streamd.engine.pipeline import Pipeline, Retired
 from streamd.engine.stages import Stages, make_stages
 from streamd.engine.wiring import Wiring, wire
 from streamd.settings.diff import diff_pipelines
 from streamd.settings.model import PipelineSpec
 from streamd.settings.restart import lost_state
 
-T = TypeVar("T")
-
 _SOURCE_LEAVES_IN = 30.0
 """Seconds that a source which is replaced may take to finish what it has in flight."""
 
+_OPENS_WITHIN = 60.0
+"""Seconds for a new stage to open: one that never does must not block the next reload."""
+
 _PATIENCE = 10.0
 """Seconds that the chain may be busy: a step that is tried again for ever holds it for ever."""
-
-
-class ReloadRefusedError(Exception):
-    """The new version cannot take over; the old one goes on. The message says why."""
-
-
-class ChainBusyError(Exception):
-    """A step holds the chain and will not let go: only a new start can replace it."""
 
 
 async def prepare(pipeline: Pipeline, spec: PipelineSpec) -> Change:
@@ -50,28 +43,37 @@ async def prepare(pipeline: Pipeline, spec: PipelineSpec) -> Change:
     parts = pipeline.parts
     if parts is None or pipeline.state != "running" or pipeline.stopping:
         raise ReloadRefusedError(f"{spec.name} is {pipeline.state}")
+    taken = pipeline.take_back([sink.id for sink in spec.sinks])
     try:
         stages = parts.make_stages(spec)
-        before = replace(parts.wiring, slots=pipeline.slots_that_drain() | parts.wiring.slots)
-        wiring = wire(stages, parts.fixtures, before)
-    except ConfigError as error:
-        raise ReloadRefusedError(str(error)) from error
-    change = Change(pipeline, parts, stages, wiring)
-    await change.refuse_lost_state()
-    await change.run(change.open_new)
+        slots = {name: retired.slot for name, retired in taken.items()}
+        wiring = wire(
+            stages, parts.fixtures, replace(parts.wiring, slots=slots | parts.wiring.slots)
+        )
+        change = Change(pipeline, parts, stages, wiring, taken)
+        await change.refuse_lost_state()
+        await in_life(pipeline, change.open_new)
+    except Exception as error:
+        pipeline.retire_again(taken)
+        raise ReloadRefusedError(_reason(error)) from error
     return change
 
 
 class Change:
-    """From one version to the next. After `prepare`, call `carry_out` or `abandon`.
+    """From one version to the next. After `prepare`, call `carry_out` or `abandon`."""
 
-    Each phase is a task of the pipeline: if its life ends, the reload ends with it, and nobody
-    else does.
-    """
-
-    def __init__(self, pipeline: Pipeline, parts: Parts, stages: Stages, wiring: Wiring) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        parts: Parts,
+        stages: Stages,
+        wiring: Wiring,
+        taken: dict[str, Retired],
+    ) -> None:
         assert pipeline.keeper is not None
-        self._pipeline = pipeline
+        self.pipeline = pipeline
+        self._adopted = False
+        self._taken = taken
         self._keeper = pipeline.keeper
         self._parts = parts
         self._stages = stages
@@ -95,38 +97,13 @@ class Change:
             if message := lost_state(spec, key, others):
                 raise ReloadRefusedError(message)
 
-    async def run(self, phase: Callable[[], Awaitable[T]]) -> T:
-        """Do one phase in a task of the pipeline.
-
-        Raises what it raises, or ReloadRefusedError if the pipeline ended meanwhile.
-        """
-        done = anyio.Event()
-        results: list[T] = []
-        errors: list[Exception] = []
-
-        async def task() -> None:
-            try:
-                results.append(await phase())
-            except Exception as error:
-                errors.append(error)
-            finally:
-                done.set()
-
-        self._pipeline.start_task(task)
-        await done.wait()
-        if errors:
-            raise errors[0]
-        if not results:
-            raise ReloadRefusedError(f"{self._stages.spec.name} ended meanwhile")
-        return results[0]
-
     async def open_new(self) -> None:
         """Open the sinks and steps that are new, as long as nobody wants to stop."""
         try:
-            with self._pipeline.until_stopped():
+            with self.pipeline.until_stopped():
                 for stage in self._new(self._stages.sinks, self._stages.steps):
                     await self._open(stage)
-            if self._pipeline.stopping:
+            if self.pipeline.stopping:
                 raise ReloadRefusedError("the pipeline stops")
         except Exception as error:
             await self._close(self._opened)
@@ -134,24 +111,32 @@ class Change:
 
     async def abandon(self) -> None:
         """Close what was opened: the old version goes on."""
-        await self.run(lambda: self._close(self._opened))
+        self.pipeline.retire_again(self._taken)
+        try:
+            await in_life(self.pipeline, lambda: self._close(self._opened))
+        except ReloadRefusedError:
+            return  # it has ended, and closes everything itself
 
     async def carry_out(self, config_digest: str = "") -> float:
         """Take over; returns how long the chain stood still (seconds).
 
         Raises ReloadRefusedError if the old version goes on, or ChainBusyError.
         """
-        self._pipeline.reloading = True
+        self.pipeline.reloading = True
+        stood = 0.0
         try:
-            stood = await self.run(self._take_over)
+            stood = await in_life(self.pipeline, self._take_over)
         except (ReloadRefusedError, ChainBusyError):
-            raise
+            if not self._adopted:
+                raise
         except Exception as error:
-            # Half-way, and the checkpoint is the only thing that is whole.
-            self._pipeline.fail(error)
-            raise ReloadRefusedError(f"{_reason(error)}; it starts again as it was") from error
+            # Half-way, and the checkpoint is the only thing that is whole. Once the new version
+            # has taken over it is the one that starts again: state of the old is gone.
+            self.pipeline.fail(error)
+            if not self._adopted:
+                raise ReloadRefusedError(f"{_reason(error)}; it starts again as it was") from error
         finally:
-            self._pipeline.reloaded()
+            self.pipeline.reloaded()
         self._parts.undelivered.config_digest = config_digest
         return stood
 
@@ -167,7 +152,7 @@ class Change:
         return stood
 
     async def _open(self, stage: Any) -> None:
-        await self._keeper.open(stage)
+        await self._keeper.open(stage, _OPENS_WITHIN)
         self._opened.append(stage)
 
     async def _close(self, stages: Iterable[Any]) -> None:
@@ -198,7 +183,7 @@ class Change:
         await self._close(leaving.values())
         for name in leaving:
             self._parts.intake.forget(self._owned_by({name}))
-            self._pipeline.forget_reader(name)
+            self.pipeline.forget_reader(name)
         try:
             for source in self._new(self._stages.sources):
                 await self._open(source)
@@ -215,10 +200,10 @@ class Change:
         for name in names:
             source = self._before.sources[name] = again[name]
             await self._keeper.open(source)
-            self._pipeline.start_reader(name, source)
+            self.pipeline.start_reader(name, source)
 
     async def _stop_reading(self, name: str) -> None:
-        runner = self._pipeline.runners[name]
+        runner = self.pipeline.runners[name]
         with anyio.move_on_after(_PATIENCE) as patience:
             await runner.stop_and_wait()
         if patience.cancelled_caught:
@@ -236,7 +221,7 @@ class Change:
     def _start_sources(self) -> None:
         for name, source in self._stages.sources.items():
             if self._before.sources.get(name) is not source:
-                self._pipeline.start_reader(name, source)
+                self.pipeline.start_reader(name, source)
 
     # --- the swap ----------------------------------------------------------------------------
 
@@ -249,7 +234,8 @@ class Change:
                 parts.intake.cut()
                 await hand_over(parts, self._wiring, name)
                 parts.adopt(self._stages, self._wiring)
-                self._pipeline.spec = self._stages.spec
+                self.pipeline.spec = self._stages.spec
+                self._adopted = True
                 await forget(parts, self._wired_before, self._wiring, name)
         if patience.cancelled_caught:
             raise ChainBusyError(name)
@@ -263,11 +249,11 @@ class Change:
         for name, slot in self._wiring.slots.items():
             sink, resolver = self._stages.sinks[name], self._wiring.resolvers[name]
             limits = specs[name].batch or sink.batch
-            if (retired := self._pipeline.take_back(name)) is not None:
+            if name in self._taken:
                 await slot.refit(sink, limits, resolver)
-                await self._keeper.close(retired)
+                await self._keeper.close(self._taken[name].sink)
             elif name not in self._before.sinks:
-                self._pipeline.start_writer(slot)
+                self.pipeline.start_writer(slot)
             elif self._stays(name, changes.changed, changes.policies and not specs[name].policies):
                 slot.resolver = resolver
             else:
@@ -276,7 +262,7 @@ class Change:
                     await self._keeper.close(self._before.sinks[name])
         for name, old in self._before.sinks.items():
             if name not in self._stages.sinks:
-                self._pipeline.retire(name, self._wired_before.slots[name], old)
+                self.pipeline.retire(name, self._wired_before.slots[name], old)
 
     def _stays(self, name: str, changed: Collection[str], policies_changed: bool) -> bool:
         same = self._stages.sinks[name] is self._before.sinks[name]

@@ -11,8 +11,9 @@ import structlog
 from streamd.api import ConfigError
 from streamd.engine.failure import PipelineStopped, backoff
 from streamd.engine.guard import guarded
+from streamd.engine.phase import ChainBusyError, ReloadRefusedError
 from streamd.engine.pipeline import Pipeline
-from streamd.engine.reload import ChainBusyError, Change, ReloadRefusedError, prepare
+from streamd.engine.reload import Change, prepare
 from streamd.engine.replay import ReplayRequest, RowAnswer, replay
 from streamd.engine.stages import Surroundings
 from streamd.engine.status import PipelineStatus, fill_gauges, status_of
@@ -86,9 +87,11 @@ class Supervisor:
         ReloadRefusedError, and leaves everything as it was.
         """
         stood = 0.0
-        if change is not None:
+        if not self._pausing:
+            if change is None or change.pipeline is not self._life:
+                change = await self.prepare(spec)  # a new life began meanwhile
             try:
-                stood = await change.carry_out(config_digest)
+                stood = 0.0 if change is None else await change.carry_out(config_digest)
             except ChainBusyError:
                 self._restart_by = spec
         self.spec = spec

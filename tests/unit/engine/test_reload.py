@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from streamd.api import Batch, FunctionStep, Retryable, StageConfig, doc
+from streamd.engine.phase import ReloadRefusedError
 from streamd.engine.pipeline import Pipeline
-from streamd.engine.reload import ReloadRefusedError
 from streamd.settings.model import PipelineOptions, PipelineSpec, StageSpec
 from streamd.testing.harness import pipeline, reload, stage, surroundings
 from streamd.testing.memory import MemorySink, MemorySource, MemoryStore, MemoryTopic

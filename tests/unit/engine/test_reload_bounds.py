@@ -9,7 +9,7 @@ from typing import Any, Self
 import anyio
 import pytest
 
-from streamd.engine.reload import ReloadRefusedError
+from streamd.engine.phase import ReloadRefusedError
 from streamd.engine.slot import Slot
 from streamd.engine.source_runner import SourceRunner
 from streamd.engine.status import status_of
