@@ -1,5 +1,6 @@
-"""Install the real servers that the integration tests start (Kafka, MinIO and ClickHouse), and
-the tools that check what is shipped for systemd and Prometheus.
+"""Install the real servers that the integration tests start (Kafka, MinIO and ClickHouse), the
+browser that they look at the page with, and the tools that check what is shipped for systemd and
+Prometheus.
 
 Run from the project's root as `python3 -m scripts.install_servers`; standard library only. All
 servers at once, each to its own log. What is downloaded or built goes to a folder under a temporary
@@ -29,6 +30,7 @@ APT_TOOLS = {
     "go": "golang",
     "promtool": "prometheus",
     "systemd-analyze": "systemd",
+    "chromium": "chromium",
 }
 MIN_JAVA, MIN_GO = 17, (1, 21)  # Go 1.21 and later fetch the newer toolchain that MinIO asks for
 
@@ -183,7 +185,7 @@ INSTALLERS = {"kafka": install_kafka, "minio": install_minio, "clickhouse": inst
 
 def missing_packages() -> list[str]:
     """What apt has to bring first. Building tools count only while there is something to build."""
-    tools = ["java", "promtool", "systemd-analyze"]
+    tools = ["java", "promtool", "systemd-analyze", "chromium"]
     if not installed.kafka_libs().is_dir():
         tools.append("mvn")
     if not installed.minio_dir().is_dir():

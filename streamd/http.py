@@ -9,8 +9,10 @@ import structlog
 from aiohttp import web
 
 from streamd.admin.access import Door
+from streamd.admin.answers import json_response
+from streamd.admin.letter_views import LetterViews
 from streamd.admin.sampler import Sampler
-from streamd.admin.views import Views, json_response
+from streamd.admin.views import Views
 from streamd.admin.watched import Watched
 from streamd.page import files
 from streamd.settings.admin import Address, parse_address
@@ -73,6 +75,7 @@ def application(watched: Watched, sampler: Sampler, address: Address) -> web.App
             web.get("/status", status),
             *door.routes(),
             *Views(watched, sampler, page).routes(),
+            *LetterViews(watched).routes(),
         ]
     )
     return app

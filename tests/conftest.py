@@ -75,6 +75,12 @@ def systemd_analyze() -> str:
 
 
 @pytest.fixture(scope="session")
+def chromium() -> str:
+    """The command of a real browser."""
+    return _tool("chromium")
+
+
+@pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     yield from _serve(KafkaServer(tmp_path_factory.mktemp("kafka") / "server"))
 

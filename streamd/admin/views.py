@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from streamd import __version__
+from streamd.admin.answers import json_response
 from streamd.admin.layout import Picture, lay_out
 from streamd.admin.look import Look
 from streamd.admin.sampler import EVERY, Sampler
@@ -82,12 +81,6 @@ class Views:
         return json_response(
             {"path": str(settings.path), "digest": settings.digest, "text": render(settings)}
         )
-
-
-def json_response(value: Any, status: int = 200) -> web.Response:
-    """An answer that is made by msgspec."""
-    body = msgspec.json.encode(value)
-    return web.Response(body=body, status=status, content_type="application/json")
 
 
 def _sent(file: File, request: web.Request) -> web.Response:

@@ -29,7 +29,7 @@ def frame(look: Look, width: int, height: int, *, note: str = "", colour: bool =
     head = (
         f"streamd {look.version}  up {up}  {time.strftime('%H:%M:%S', time.localtime(look.time))}"
     )
-    if look.reload is not None and not look.reload.accepted:
+    if look.reload is not None and look.reload.refusal:
         head += "  the last reload was refused"
     foot = note or "q: quit"
     return [paint(REVERSE, _fit(head, width)), *shown, paint(DIM, _fit(foot, width))]

@@ -1,4 +1,4 @@
-// Elements from data. Text only ever becomes text nodes, so no event can bring markup along.
+// Data from the daemon, elements from data. Text only ever becomes text nodes, so no event can bring markup along.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -15,6 +15,18 @@ export const h = (tag, attributes = {}, ...children) =>
 
 export const s = (tag, attributes = {}, ...children) =>
   fill(document.createElementNS(SVG, tag), attributes, children);
+
+// The answer of the daemon as data. Throws an Error with its words where it refuses.
+export async function ask(path, parameters = {}) {
+  const query = new URLSearchParams(parameters).toString();
+  const response = await fetch(query ? `${path}?${query}` : path, {
+    headers: { Accept: "application/json" },
+  });
+  if (response.status === 401) location.assign("/login");
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error ?? `status ${response.status}`);
+  return answer;
+}
 
 export const byId = (id) => document.getElementById(id);
 

@@ -1,7 +1,8 @@
 // Asks the daemon every other second and brings the page up to date.
 
-import { byId, h, setText } from "./dom.js";
+import { ask, byId, h, setText } from "./dom.js";
 import { moment, seconds } from "./format.js";
+import { showStores } from "./letters.js";
 import { PipelineView, stateOf } from "./pipeline.js";
 
 const KEPT = 300;
@@ -12,16 +13,9 @@ let states = new Map();
 let paused = false;
 let reached = true;
 
-async function ask(path) {
-  const response = await fetch(path, { headers: { Accept: "application/json" } });
-  if (response.status === 401) { location.assign("/login"); throw new Error("logged out"); }
-  if (!response.ok) throw new Error(`${path}: ${response.status}`);
-  return response.json();
-}
-
 async function refresh() {
   const since = history.times.at(-1) ?? 0;
-  const [look, recent] = await Promise.all([ask("/status/live"), ask(`/status/history?since=${since}`)]);
+  const [look, recent] = await Promise.all([ask("/status/live"), ask("/status/history", { since })]);
   remember(recent);
   const fresh = digest !== look.digest;
   showPipelines(look);
@@ -30,6 +24,7 @@ async function refresh() {
     for (const [name, picture] of Object.entries(graph.pipelines)) views.get(name)?.draw(picture);
     setText(byId("config-about"), `${config.path}, ${config.digest}`);
     setText(byId("config-text"), config.text);
+    await showStores();
     digest = look.digest;
   }
   for (const [name, view] of views) {
@@ -70,7 +65,7 @@ function showPipelines({ pipelines }) {
     digest = null;
   }
   const links = names.map((name) => [`#pipeline-${name}`, name]);
-  links.push(["#reload", "Last reload"], ["#config", "Configuration"]);
+  links.push(["#letters", "Dead letters"], ["#reload", "Last reload"], ["#config", "Configuration"]);
   byId("contents").replaceChildren(...links.map(([href, text]) => h("li", {}, h("a", { href }, text))));
 }
 
@@ -79,19 +74,25 @@ function showReload(reload) {
   if (!reload) {
     setText(result, "None since the daemon started.");
   } else {
-    const how = reload.accepted ? "Accepted" : "Refused; the old configuration goes on";
-    setText(result, `${how}, ${moment(reload.time)}`);
-    setText(message, reload.message);
+    setText(result, `${outcome(reload)}, ${moment(reload.time)}.`);
+    const { refusal, changes } = reload;
+    const lines = [refusal, changes && `Changed: ${changes}`].filter(Boolean);
+    setText(message, lines.join("\n") || "Nothing has changed.");
   }
-  result.className = reload && !reload.accepted ? "bad" : "";
+  result.className = reload?.refusal ? "bad" : "";
   message.hidden = !reload;
+}
+
+function outcome({ refusal, changes }) {
+  if (!refusal) return "Accepted";
+  return changes ? "Refused in part" : "Refused, the old configuration goes on";
 }
 
 // Only what has changed is said, so that a screen reader is not talking all the time.
 function tellNews({ pipelines, time, reload }) {
   const now = new Map(Object.entries(pipelines).map(([name, { status }]) =>
     [`Pipeline ${name}`, [stateOf(status), ...illStages(status)].join(", ")]));
-  if (reload) now.set("Reload", `${reload.accepted ? "accepted" : "refused"}, ${moment(reload.time)}`);
+  if (reload) now.set("Reload", `${outcome(reload)}, ${moment(reload.time)}`);
   const news = [...now].filter(([what, state]) => states.get(what) !== state);
   if (!reached) news.unshift(["Daemon", "answers again"]);
   reached = true;

@@ -30,7 +30,7 @@ export class Plots {
 
 class Plot {
   constructor(pipeline, { title, unit, series }) {
-    this.title = title;
+    this.title = `${title} of ${pipeline}`;
     this.unit = unit;
     this.series = series.map(([column, name], at) => ({
       column,
@@ -47,7 +47,7 @@ class Plot {
     this.highest = h("span", { class: "highest" });
     this.earliest = h("span");
     const scale = h("div", { class: "times", "aria-hidden": "true" }, this.earliest, h("span", {}, "now"));
-    const numbers = table(`${title} of ${pipeline}`, ["Time", ...series.map(([, name]) => name)]);
+    const numbers = table(this.title, ["Time", ...series.map(([, name]) => name)]);
     this.numbers = numbers.body;
     this.more = h("details", {}, h("summary", {}, "As a table"), numbers.frame);
     this.more.addEventListener("toggle", () => this.fillTable());

@@ -67,7 +67,7 @@ def find(program: str) -> str | None:
 
 
 def tool_command(program: str) -> str:
-    """A tool that checks what is shipped for others: promtool, systemd-analyze."""
+    """A tool that checks what is shipped: promtool, systemd-analyze, chromium."""
     if found := find(program):
         return found
     raise NotInstalledError(program, "not on the PATH")

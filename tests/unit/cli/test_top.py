@@ -81,7 +81,7 @@ def test_a_frame_tells_all_of_a_pipeline() -> None:
 def test_a_frame_tells_what_is_wrong_and_that_a_reload_was_refused() -> None:
     seen = msgspec.structs.replace(
         look(events=pipeline("refused\x1b[2J\nby the server")),
-        reload=ReloadResult(0, False, "no such plugin"),
+        reload=ReloadResult(0, "no such plugin", ""),
     )
     lines = frame(seen, 100, 24, colour=False)
     assert "the last reload was refused" in lines[0]

@@ -65,5 +65,5 @@ def test_tools_for_building_count_only_while_there_is_something_to_build(
     monkeypatch.setattr("shutil.which", lambda tool: None)
     monkeypatch.setattr("tests.services.installed.kafka_libs", lambda: tmp_path / "none")
     monkeypatch.setattr("tests.services.installed.minio_dir", lambda: tmp_path)
-    always = ["default-jre-headless", "prometheus", "systemd"]
+    always = ["default-jre-headless", "prometheus", "systemd", "chromium"]
     assert missing_packages() == [*always, "maven"]
