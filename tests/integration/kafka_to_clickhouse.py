@@ -31,6 +31,7 @@ session_timeout = "6s"
 
 [[pipeline.events.validate]]
 plugin = "event"
+mode = "@mode"
 
 @policies
 
@@ -59,6 +60,7 @@ def daemon(
     policies: str = "",
     options: str = "",
     source: str = "",
+    mode: str = "strict",
 ) -> Streamd:
     """A daemon that brings a topic into `<database>.ingested_data`."""
     places = {
@@ -68,6 +70,7 @@ def daemon(
         "@policies": policies,
         "@options": options,
         "@source": source,
+        "@mode": mode,
     }
     configuration = CONFIGURATION
     for name, value in places.items():

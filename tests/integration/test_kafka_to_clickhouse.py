@@ -79,6 +79,29 @@ async def test_one_poison_event_lands_alone_in_the_dead_letters(
     assert document["topic"] == topic
 
 
+async def test_an_event_that_passes_with_a_warning_is_marked_in_its_row(
+    tmp_path: Path,
+    kafka: KafkaServer,
+    clickhouse: ClickHouseServer,
+    kafka_topic: TopicFactory,
+    clickhouse_database: str,
+) -> None:
+    topic = await kafka_topic()
+    await produce(kafka, topic, [event(1), event(2, event_type="no_such_type")], partitions=1)
+    with daemon(
+        tmp_path / "d", kafka, clickhouse, topic, clickhouse_database, mode="warn"
+    ) as streamd:
+        await until(lambda: stored(clickhouse, clickhouse_database)[0] == 2, 30, "both rows")
+        streamd.stop()
+    found = clickhouse.query(
+        f"SELECT id, validation_status FROM {clickhouse_database}.ingested_data ORDER BY id"
+    )
+    assert found == [
+        {"id": "evt_0000001", "validation_status": "valid"},
+        {"id": "evt_0000002", "validation_status": "failed"},
+    ]
+
+
 async def test_a_row_that_only_the_server_refuses_is_found_by_bisection(
     tmp_path: Path,
     kafka: KafkaServer,
