@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import anyio
 import msgspec
@@ -16,7 +17,7 @@ from streamd.api import DeadLetterStore, KeepsDeadLetters, StoredLetter
 from streamd.engine.plan import dead_letter_streams
 from streamd.engine.spill import spill_path, spilled
 from streamd.settings.construct import build, context_for
-from streamd.settings.model import Settings
+from streamd.settings.model import PipelineSpec, Settings, StageSpec
 
 PAGE = 50
 MOST_READ = 5000
@@ -28,6 +29,7 @@ _SPILLED = "(spilled)"
 _PATIENCE = 10.0
 
 Order = Literal["newest", "oldest"]
+T = TypeVar("T")
 
 
 class NoSuchLetterError(Exception):
@@ -56,9 +58,10 @@ class Summary(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """Some letters of a store. `more`: there are others that were not looked at."""
+    """Some letters of a store, and how many were `read` for them. `more`: not all were."""
 
     letters: list[Summary]
+    read: int
     more: bool
 
 
@@ -82,48 +85,56 @@ class Browser:
 
         Raises NoSuchLetterError, TimeoutError or StreamdError.
         """
-        async with self._one, _open(settings, store) as opened:
-            with anyio.fail_after(_PATIENCE):
-                if order == "oldest":
-                    return await _some(opened, after)
-                return await _newest(opened)
+        read = partial(_some, after=after) if order == "oldest" else _newest
+        return await self._in_time(_open(settings, store), read)
 
     async def letter(self, settings: Settings, store: Store, before: str, place: str) -> Letter:
         """Raises NoSuchLetterError, TimeoutError or StreamdError."""
-        async with self._one, _open(settings, store) as opened:
+        return await self._in_time(
+            _open(settings, store), partial(_find, before=before, place=place)
+        )
+
+    async def _in_time(
+        self,
+        opening: AbstractAsyncContextManager[DeadLetterStore],
+        read: Callable[[DeadLetterStore], Awaitable[T]],
+    ) -> T:
+        # Closed outside of the deadline: a cancelled closing would leave something open.
+        async with self._one, AsyncExitStack() as stack:
             with anyio.fail_after(_PATIENCE):
-                async with _reading(opened, before) as letters:
-                    # It follows at once, or some may have come in between.
-                    for _ in range(PAGE):
-                        letter = await anext(letters, None)
-                        if letter is not None and letter.place == place:
-                            return _whole(letter)
-        raise NoSuchLetterError("this letter is gone")
+                return await read(await stack.enter_async_context(opening))
 
 
 def stores(settings: Settings) -> Iterator[Store]:
     """The stores that the configuration has, and the files that there are."""
     for pipeline in settings.pipelines:
-        streams = dead_letter_streams(pipeline)
-        for sink in pipeline.sinks:
-            if streams & set(sink.inputs) and issubclass(sink.cls, KeepsDeadLetters):
-                yield Store(pipeline.name, sink.id, sink.plugin)
+        for sink in _readable(pipeline):
+            yield Store(pipeline.name, sink.id, sink.plugin)
         if spill_path(Path(settings.daemon.state_dir), pipeline.name).exists():
             yield Store(pipeline.name, _SPILLED)
+
+
+def _readable(pipeline: PipelineSpec) -> Iterator[StageSpec]:
+    """The sinks whose store has dead letters, and nothing else, and can be read."""
+    streams = dead_letter_streams(pipeline)
+    for sink in pipeline.sinks:
+        if streams & set(sink.inputs) and issubclass(sink.cls, KeepsDeadLetters):
+            yield sink
 
 
 def _open(settings: Settings, wanted: Store) -> AbstractAsyncContextManager[DeadLetterStore]:
     state_dir = Path(settings.daemon.state_dir)
     for pipeline in settings.pipelines:
-        if pipeline.name == wanted.pipeline:
-            if wanted.sink == _SPILLED:
-                return spilled(state_dir, pipeline.name)
-            for sink in pipeline.sinks:
-                if sink.id == wanted.sink:
-                    # One of its own: the sink that runs is busy writing.
-                    built = build(sink, context_for(sink, pipeline, settings.catalog, state_dir))
-                    if isinstance(built, KeepsDeadLetters):
-                        return built.dead_letters()
+        if pipeline.name != wanted.pipeline:
+            continue
+        if wanted.sink == _SPILLED:
+            return spilled(state_dir, pipeline.name)
+        for sink in _readable(pipeline):
+            if sink.id == wanted.sink:
+                # One of its own: the sink that runs is busy writing.
+                context = context_for(sink, pipeline, settings.catalog, state_dir)
+                built: KeepsDeadLetters = build(sink, context)
+                return built.dead_letters()
     raise NoSuchLetterError("there is no such store of dead letters")
 
 
@@ -140,27 +151,37 @@ async def _reading(
             await close()
 
 
+async def _find(store: DeadLetterStore, before: str, place: str) -> Letter:
+    async with _reading(store, before) as letters:
+        # It follows at once, or some may have come in between.
+        for _ in range(PAGE):
+            letter = await anext(letters, None)
+            if letter is not None and letter.place == place:
+                return _whole(letter)
+    raise NoSuchLetterError("this letter is gone")
+
+
 async def _some(store: DeadLetterStore, after: str) -> Page:
     found: list[Summary] = []
     async with _reading(store, after) as letters:
         async for letter in letters:
             if len(found) == PAGE:
-                return Page(found, more=True)
+                return Page(found, PAGE, more=True)
             found.append(_summary(letter, after))
             after = letter.place
-    return Page(found, more=False)
+    return Page(found, len(found), more=False)
 
 
 async def _newest(store: DeadLetterStore) -> Page:
     last: deque[tuple[StoredLetter, str]] = deque(maxlen=PAGE)
-    read, before = 0, ""
+    read, before, more = 0, "", False
     async with _reading(store, "") as letters:
         async for letter in letters:
-            if read == MOST_READ:
-                return Page([_summary(*one) for one in reversed(last)], more=True)
+            if more := read == MOST_READ:
+                break
             last.append((letter, before))
             read, before = read + 1, letter.place
-    return Page([_summary(*one) for one in reversed(last)], more=False)
+    return Page([_summary(*one) for one in reversed(last)], read, more)
 
 
 def _summary(letter: StoredLetter, before: str) -> Summary:

@@ -12,6 +12,8 @@ export function count(value) {
 
 export const rate = (value) => (known(value) ? `${count(value)}/s` : UNKNOWN);
 
+export const several = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+
 export function seconds(value) {
   if (!known(value)) return UNKNOWN;
   if (value < 0.001) return value ? "under 1 ms" : "0 s";

@@ -39,7 +39,7 @@ export class Graph {
   box({ key, kind, name, note, x, y }, { pipeline, box_width, box_height }) {
     const frame = s("rect", { width: box_width, height: box_height, rx: kind === "stream" ? 35 : 8 });
     const lines = ["name", "note", "value"].map((part, at) =>
-      s("text", { class: part, x: 12, y: 23 + 19 * at }));
+      s("text", { class: part, x: 12, y: 22 + 18 * at }));
     const [title, kindOf, value] = lines;
     title.append(short(name));
     kindOf.append(short(note || kind, 24));

@@ -27,23 +27,23 @@ async function look(after) {
   const news = byId("letters-news");
   setText(news, "Reading…");
   try {
-    const { letters, more } = await ask("/status/dead-letters", { ...store, order, after });
+    const { letters, read, more } = await ask("/status/dead-letters", { ...store, order, after });
     fill(store, letters, Boolean(after));
     last = letters.at(-1)?.place ?? "";
     byId("letters-next").hidden = order !== "oldest" || !more;
-    setText(news, told(letters.length, order, more));
+    setText(news, told(letters.length, order, read, more));
   } catch (error) {
     setText(news, `Not read: ${error.message}`);
   }
 }
 
-function told(count, order, more) {
-  const letters = count === 1 ? "1 letter" : `${count} letters`;
+function told(count, order, read, more) {
   if (!count) return "There are none.";
-  if (!more) return `${letters}, and no more.`;
-  return order === "oldest"
-    ? `${letters}; there are more.`
-    : `${letters}. The store is too large to be read to its end here: newer ones are left out.`;
+  const letters = count === 1 ? "1 letter" : `${count} letters`;
+  if (order === "oldest") return more ? `${letters}; there are more.` : `${letters}, and no more.`;
+  return more
+    ? `The newest of the oldest ${read}: the store is too large to be read to its end here.`
+    : `${letters} of ${read}, the newest first.`;
 }
 
 function fill(store, letters, add) {

@@ -1,7 +1,7 @@
 // One pipeline's part of the page: its state, graph, plots, stages and windows.
 
 import { h, setRows, setText, table } from "./dom.js";
-import { count, gauge, rate, seconds } from "./format.js";
+import { count, gauge, rate, seconds, several } from "./format.js";
 import { Graph, rowId } from "./graph.js";
 import { Plots } from "./plots.js";
 
@@ -39,8 +39,8 @@ export class PipelineView {
     this.state.className = status.ready ? "state well" : "state bad";
     this.tellProblems(status.problems);
     const facts = [
-      `${count(status.read)} read`, `${count(status.dead_lettered)} dead letters`,
-      `${count(status.in_flight_events)} in flight`, `${status.restarts} restarts`,
+      `${count(status.read)} read`, several(status.dead_lettered, "dead letter"),
+      `${count(status.in_flight_events)} in flight`, several(status.restarts, "restart"),
     ];
     if (now.lag_seconds !== null) facts.push(`${seconds(now.lag_seconds)} behind`);
     setText(this.facts, facts.join(" · "));
