@@ -247,6 +247,34 @@ def test_a_letter_that_keeps_failing_counts_on_and_is_parked(rig_of: Callable[..
     assert rig.letters() == []
 
 
+@pytest.mark.parametrize("store", STORES)
+def test_the_backlog_is_true_after_a_restart(rig_of: Callable[..., Rig], store: str) -> None:
+    rig = rig_of(store)
+    rig.down(is_down=True)
+    rig.add(20)
+    rig.daemon.start()
+    rig.until_buried(20)
+    rig.daemon.kill()
+    rig.dlq("discard", "--limit", "5")
+    rig.daemon.start()
+    wait_for(lambda: rig.daemon.metric("dlq_backlog_size") == 15)
+    assert len(rig.letters()) == 15
+
+
+def test_nobody_is_troubled_by_a_reader_that_has_had_enough(rig_of: Callable[..., Rig]) -> None:
+    rig = rig_of()
+    rig.down(is_down=True)
+    rig.add(2000)
+    rig.daemon.start()
+    rig.until_buried(2000)
+    shell = f"{STREAMD} dlq list --json | head -1"
+    done = subprocess.run(
+        ["bash", "-c", shell], cwd=rig.folder, capture_output=True, timeout=60, check=False
+    )
+    assert json.loads(done.stdout)
+    assert done.stderr == b""
+
+
 @pytest.mark.parametrize("store", ["lines", "sqlite"])
 def test_a_store_that_appends_lets_each_letter_in_once_a_run(
     rig_of: Callable[..., Rig], store: str

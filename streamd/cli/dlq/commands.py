@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -36,6 +37,11 @@ def run(args: argparse.Namespace) -> int:
         return _within_terms(settings, args, found, selection)
     except (NoStoreError, BusyError, ControlError, StreamdError, ValueError) as error:
         print(f"streamd dlq: {error}", file=sys.stderr)
+    except BrokenPipeError:  # whoever reads has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.OK
+    except KeyboardInterrupt:
+        print("\nstopped; what was done is done", file=sys.stderr)
     except OSError as error:
         print(f"streamd dlq: {error.filename}: {error.strerror}", file=sys.stderr)
     return exits.FAILED
