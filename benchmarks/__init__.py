@@ -1,1 +1,1 @@
-"""streamd beside the bare libraries: the same work on the same servers, one after the other."""
+"""What streamd costs, beside the bare libraries and its peers; README.md names every benchmark."""
