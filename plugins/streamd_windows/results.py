@@ -99,12 +99,25 @@ class ResultRows:
         return row
 
 
-def batches(stage: str, chunks: Iterable[Chunk]) -> list[Batch]:
-    """One batch per partition, with offsets that go on where its last batch ended."""
-    by_slice: dict[str, list[Chunk]] = {}
+def batches(stage: str, chunks: Iterable[Chunk], *, repeats: bool = True) -> list[Batch]:
+    """Batches of one partition each, with offsets that go on where its last batch ended.
+
+    One per partition where no row comes twice. With `repeats` a row may replace one that another
+    partition owned: then it is in a later batch than that one, so that the last to come stays.
+    """
+    runs: list[list[Chunk]] = []
+    newest: dict[str, int] = {}  # partition to its last run
+    shown: dict[str, int] = {}  # row id to the run that it was last in
     for chunk in chunks:
-        by_slice.setdefault(chunk.slice.name, []).append(chunk)
-    return [_batch(stage, parts) for parts in by_slice.values()]
+        name = chunk.slice.name
+        ids = [row["id"] for row in chunk.values] if repeats else []
+        at = newest.get(name, -1)
+        if at < 0 or any(shown.get(id_, -1) > at for id_ in ids):
+            at = newest[name] = len(runs)
+            runs.append([])
+        runs[at].append(chunk)
+        shown.update(dict.fromkeys(ids, at))
+    return [_batch(stage, parts) for parts in runs]
 
 
 def _batch(stage: str, parts: list[Chunk]) -> Batch:

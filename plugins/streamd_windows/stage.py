@@ -231,7 +231,7 @@ class WindowStage:
         chunks += self._exhaust(MAX_ROWS)
         live = [chunk for chunk in chunks if self._slices.get(chunk.slice.name) is chunk.slice]
         self._meters.emitted(live, now)
-        return batches(self._context.stage, live)
+        return batches(self._context.stage, live, repeats=not self._windower.repeatable)
 
     def _time(self, now: int) -> int:
         """How far time has come, NEVER if nobody knows."""

@@ -15,7 +15,7 @@ from streamd.testing import FakeClock
 from streamd_windows import SessionStage, SlidingStage, TumblingStage
 from streamd_windows.stage import WindowStage
 from tests.plugins.streamd_windows import oracle
-from tests.plugins.streamd_windows.harness import Partitions, Run, Sink, make
+from tests.plugins.streamd_windows.harness import Event, Partitions, Run, Sink, make
 from tests.plugins.streamd_windows.strategies import SLACK, partitions, seeds
 
 Build = Callable[[FakeClock], WindowStage]
@@ -164,13 +164,58 @@ def corrected_sliding(clock: FakeClock) -> WindowStage:
     return make(SlidingStage, clock, size="15s", slide="6s", **CORRECTED)  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("build", [corrected_tumbling, corrected_sliding])
+CORRECTED_KINDS: dict[Build, tuple[int, int]] = {
+    corrected_tumbling: (10_000, 10_000),
+    corrected_sliding: (15_000, 6_000),
+}
+
+
+@pytest.mark.parametrize("build", CORRECTED_KINDS, ids=lambda build: build.__name__)
 @given(streams=partitions(disorder=40_000), random=seeds, often=st.floats(0, 0.3))
 @settings(max_examples=60, deadline=None)
 def test_what_stays_after_corrections_is_what_sql_says(
     build: Build, streams: Partitions, random: Random, often: float
 ) -> None:
+    what_stays_is_what_sql_says(build, streams, random, often)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("build", CORRECTED_KINDS, ids=lambda build: build.__name__)
+@given(streams=partitions(disorder=40_000), random=seeds, often=st.floats(0, 0.3))
+@settings(max_examples=3_000, deadline=None)
+def test_what_stays_after_corrections_in_thousands_of_runs(
+    build: Build, streams: Partitions, random: Random, often: float
+) -> None:
+    what_stays_is_what_sql_says(build, streams, random, often)
+
+
+# The key c is in e:1 first; an event of e:0 then corrects it, which owns it from there on.
+MOVES_ITS_OWNER = {
+    "e:0": [
+        *(Event(time, "a", 0) for time in (300, 795, *[2_222] * 9, 5_111, 8_000)),
+        Event(2_999, "c", 0),
+        *[Event(8_000, "a", 0)] * 11,
+    ],
+    "e:1": [
+        *(Event(time, "a", 0) for time in (263, 1_307)),
+        Event(2_364, "c", 0),
+        *(Event(time, "a", 0) for time in (5_166, *[8_000] * 4)),
+    ],
+}
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("build", CORRECTED_KINDS, ids=lambda build: build.__name__)
+def test_a_correction_stays_when_it_moves_a_key_to_another_partition(
+    build: Build, seed: int
+) -> None:
+    what_stays_is_what_sql_says(build, MOVES_ITS_OWNER, Random(seed), 0.0)
+
+
+def what_stays_is_what_sql_says(
+    build: Build, streams: Partitions, random: Random, often: float
+) -> None:
     sink = Run(build, streams, random).whole(crashes=often, checkpoints=0.4)
-    size, slide = (10_000, 10_000) if build is corrected_tumbling else (15_000, 6_000)
-    agree(sink.rows, oracle.windows(oracle.load(streams), size, slide), once=False)
+    answer = oracle.windows(oracle.load(streams), *CORRECTED_KINDS[build])
+    agree(sink.rows, answer, once=False)
     assert not sink.rejects

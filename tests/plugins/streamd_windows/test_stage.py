@@ -308,6 +308,21 @@ def test_a_session_within_lateness_is_emitted_again() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings"), [(TumblingStage, {"size": "10s"}), (SessionStage, {"gap": "5s"})]
+)
+def test_a_correction_comes_after_what_it_corrects_in_another_partition(
+    kind: Any, settings: dict[str, Any]
+) -> None:
+    stage = make(kind, key=["k"], out_of_orderness="0s", allowed_lateness="100s", **settings)
+    sink = drive(stage, batch(at(1)), batch([*at(2, key="c"), *at(20, key="c")], "e:1"))
+    # One batch of e:0 closes the window in which c is of e:1, and then makes c its own.
+    sink.take(stage.process(batch([*at(15), *at(2, key="c")], first=1)))
+    rows = [row for row in sink.order if row["key"]["k"] == "c"]
+    assert [(row["pane"], row["count"]) for row in rows] == [(0, 1), (1, 2)]
+    assert rows[0]["id"] == rows[1]["id"]
+
+
 # --- early results ---
 
 
