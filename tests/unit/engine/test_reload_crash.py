@@ -6,6 +6,7 @@ has taken it. Beside the engine stand its broken variants; the same test must fi
 
 import random
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +22,9 @@ from streamd.api import (
     StageConfig,
     StageContext,
 )
+from streamd.engine.ledger import Change, Ledger
 from streamd.engine.phase import ReloadRefusedError
+from streamd.engine.slot import Item, Slot
 from streamd.engine.supervisor import Supervisor
 from streamd.settings.model import PipelineOptions, PipelineSpec, StageSpec
 from streamd.testing.crash import run_for
@@ -206,4 +209,51 @@ def test_a_kill_at_any_await_of_a_reload_loses_nothing(seed: int) -> None:
 
 def test_most_reloads_of_the_play_are_taken() -> None:
     worlds = [reload_crash_and_check(seed) for seed in range(10)]
-    assert sum(world.taken for world in worlds) > sum(world.refused for world in worlds) > 10
+    taken, refused = sum(world.taken for world in worlds), sum(world.refused for world in worlds)
+    assert taken > refused > 0
+
+
+def state_without_what_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a new step gets the state of the last checkpoint, as if nothing had come since."""
+
+    def nothing(_self: Ledger) -> Iterator[Change]:
+        return iter(())
+
+    monkeypatch.setattr(Ledger, "changes", nothing)
+
+
+def what_was_cut_off_counts_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: the write that a replaced sink was at is not begun again."""
+    attempt = Slot._attempt
+
+    async def broken(self: Slot, items: list[Item]) -> bool:
+        if not await attempt(self, items):
+            for item in items:
+                self._rows -= len(item.batch)
+                for epoch in item.epochs:
+                    self._ledger.done(epoch)
+            self._progressed()
+        return True
+
+    monkeypatch.setattr(Slot, "_attempt", broken)
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "finding"),
+    [
+        (state_without_what_is_in_flight, "windows"),
+        (what_was_cut_off_counts_as_written, "lost"),
+    ],
+)
+def test_a_broken_engine_is_found_out(
+    sabotage: Callable[[pytest.MonkeyPatch], None],
+    finding: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def play_many() -> None:
+        for seed in range(60):
+            reload_crash_and_check(seed)
+
+    sabotage(monkeypatch)
+    with pytest.raises(AssertionError, match=finding):
+        play_many()
