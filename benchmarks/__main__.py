@@ -81,8 +81,11 @@ def _latency(kafka: KafkaServer, places: dict[str, str], rate: float) -> None:
     seconds, half = 15, int(rate / 2)
     topic = _topic(kafka)
     feeder = _feed(places, topic, str(half), str(seconds))
-    report = _worker("latency", "clickhouse", half * (seconds - 2), places | {"topic": topic})
-    feeder.wait()
+    try:
+        report = _worker("latency", "clickhouse", half * (seconds - 2), places | {"topic": topic})
+        feeder.wait()
+    finally:
+        feeder.terminate()  # it would try for ever once the broker is gone
     delays = sorted(report["delays"])
     p50, p99 = (delays[int(len(delays) * q)] for q in (0.5, 0.99))
     print(f"\nHalf load ({rate / 2:,.0f} per second) to ClickHouse: p50 {p50} ms, p99 {p99} ms")

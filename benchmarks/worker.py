@@ -13,6 +13,7 @@ import msgspec
 
 from benchmarks import floor
 from benchmarks.jobs import Job, configuration
+from streamd.engine.supervisor import Supervisor
 
 Report = dict[str, Any]
 
@@ -56,9 +57,11 @@ async def _streamd(job: Job, events: int, places: dict[str, str], latency: bool)
     return report
 
 
-def _record_delays(supervisor: Any, delays: list[int]) -> None:
+def _record_delays(supervisor: Supervisor, delays: list[int]) -> None:
     """Note how old each event was, in ms, when its write had returned."""
-    sink = supervisor._life.parts.slots["out"].sink
+    parts = supervisor._life.parts
+    assert parts is not None
+    sink: Any = parts.wiring.slots["out"].sink
     write = sink.write
 
     async def timed(batch: Any) -> None:
