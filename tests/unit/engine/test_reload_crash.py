@@ -6,7 +6,7 @@ has taken it. Beside the engine stand its broken variants; the same test must fi
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -116,7 +116,7 @@ class World:
                 return stage("validate", name, lambda _context: RefuseSome(None))
             case "w":
                 config = Labelled(label=str(self.random.random()))
-                return stage("window", name, CountWindow, config=config)
+                return stage("window", name, lambda _context: Buggy(self), config=config)
         inputs = {"windows": ("w",), "dlq": (DEAD_LETTERS,)}.get(name, ("main",))
         limits = BatchLimits(rows=self.random.choice([8, 16]))
         return stage("sink", name, lambda _context: Flaky(self, name), inputs=inputs, batch=limits)
@@ -129,6 +129,19 @@ class Labelled(StageConfig, frozen=True):
 
     def state_key(self) -> str:
         return ""
+
+
+class Buggy(CountWindow):
+    """Now and then fails half-way, after which only the checkpoint is to be trusted."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(None)
+        self.world = world
+
+    def process(self, batch: Batch) -> Iterable[Batch]:
+        yield from super().process(batch)
+        if self.world.random.random() < self.world.faults / 10:
+            raise RuntimeError("a bug")
 
 
 class Flaky(MemorySink):
@@ -185,6 +198,12 @@ def reload_crash_and_check(seed: int, faults: float = 0.15) -> World:
     kills = random.Random(seed)
     while run_for(kills.randrange(100, 1500), world.live) is None:
         assert world.lives < 200, "no life gets far enough: progress is lost"
+    check(world)
+    return world
+
+
+def check(world: World) -> None:
+    """Nothing is lost, windows are exact, and everything is committed."""
     stored = Counter(row["n"] for row in world.rows["out"])
     expected = {number for number in range(EVENTS) if number % 10 != 7}
     assert set(stored) == expected, f"lost {sorted(expected - set(stored))}"
@@ -199,12 +218,21 @@ def reload_crash_and_check(seed: int, faults: float = 0.15) -> World:
     assert not wrong, f"windows are not exact: {wrong}"
     committed = {p: c.position for p, c in world.topic.committed.items()}
     assert committed == {p: len(records) for p, records in world.topic.records.items()}
-    return world
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_a_kill_at_any_await_of_a_reload_loses_nothing(seed: int) -> None:
     reload_crash_and_check(seed)
+
+
+def test_a_kill_at_each_single_await_of_a_life_with_reloads() -> None:
+    whole = run_for(10**9, World(1).live)
+    assert whole is not None
+    for step in range(1, whole, 17):
+        world = World(1)
+        assert run_for(step, world.live) is None
+        assert run_for(10**9, world.live) is not None
+        check(world)
 
 
 def test_most_reloads_of_the_play_are_taken() -> None:
