@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 import structlog
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskGroup
 
 from streamd.engine.guard import guarded
 
@@ -28,6 +28,8 @@ class _Held:
     stage: Any
     entering: anyio.CancelScope
     entered: bool = False
+    error: Exception | None = None
+    opened: anyio.Event = field(default_factory=anyio.Event)
     closing: anyio.Event = field(default_factory=anyio.Event)
     closed: anyio.Event = field(default_factory=anyio.Event)
 
@@ -47,7 +49,21 @@ class Keeper:
         """
         if self._ended:
             raise NotOpenedError("the pipeline has ended")
-        await self._group.start(self._keep, stage, anyio.current_time() + within)
+        held = _Held(stage, anyio.CancelScope(deadline=anyio.current_time() + within))
+        self._held[id(stage)] = held
+        # Not `group.start`: it waits under a shield for a task that has started already, and the
+        # task waits under its own for its time to close.
+        self._group.start_soon(self._keep, held)
+        try:
+            await held.opened.wait()
+        except BaseException:
+            held.entering.cancel()
+            held.closing.set()
+            with anyio.CancelScope(shield=True):
+                await held.closed.wait()
+            raise
+        if held.error is not None:
+            raise held.error
 
     async def close(self, stage: Any) -> None:
         """Leave a stage, if it is open."""
@@ -65,15 +81,19 @@ class Keeper:
                     held.entering.cancel()
                 await self.close(held.stage)
 
-    async def _keep(self, stage: Any, by: float, *, task_status: TaskStatus[None]) -> None:
-        held = self._held[id(stage)] = _Held(stage, anyio.CancelScope(deadline=by))
+    async def _keep(self, held: _Held) -> None:
         try:
-            await guarded(partial(self._hold, held, task_status))
+            await guarded(partial(self._hold, held))
+        except Exception as error:
+            if held.entered:
+                raise
+            held.error = error
         finally:
-            del self._held[id(stage)]
+            del self._held[id(held.stage)]
+            held.opened.set()
             held.closed.set()
 
-    async def _hold(self, held: _Held, task_status: TaskStatus[None]) -> None:
+    async def _hold(self, held: _Held) -> None:
         try:
             async with AsyncExitStack() as stack:
                 with held.entering:
@@ -81,12 +101,12 @@ class Keeper:
                     held.entered = True
                 if not held.entered:
                     raise NotOpenedError(f"{type(held.stage).__name__} did not open in time")
-                task_status.started()
+                held.opened.set()
                 # A stage is not left while it may still be called: its time comes in close.
                 with anyio.CancelScope(shield=True):
                     await held.closing.wait()
         except Exception as error:
-            if not held.closing.is_set():
+            if not held.entered or not held.closing.is_set():
                 raise
             # All that it was given has been answered: how it ends is no reason to fail.
             structlog.get_logger().warning(

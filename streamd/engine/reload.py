@@ -122,6 +122,9 @@ class Change:
 
         Raises ReloadRefusedError if the old version goes on, or ChainBusyError.
         """
+        if self.pipeline.state != "running" or self.pipeline.stopping:
+            await self.abandon()
+            raise ReloadRefusedError(f"{self._stages.spec.name} is {self.pipeline.state}")
         self.pipeline.reloading = True
         stood = 0.0
         try:
@@ -137,6 +140,8 @@ class Change:
                 raise ReloadRefusedError(f"{_reason(error)}; it starts again as it was") from error
         finally:
             self.pipeline.reloaded()
+            if not self._adopted:
+                self.pipeline.retire_again(self._taken)
         self._parts.undelivered.config_digest = config_digest
         return stood
 
@@ -199,7 +204,7 @@ class Change:
         again = make_stages(self._before.spec, parts.around, parts.control).sources
         for name in names:
             source = self._before.sources[name] = again[name]
-            await self._keeper.open(source)
+            await self._keeper.open(source, _OPENS_WITHIN)
             self.pipeline.start_reader(name, source)
 
     async def _stop_reading(self, name: str) -> None:
