@@ -86,7 +86,7 @@ def _compare(name: str, job: Job, kafka: KafkaServer, rounds: int, timeout: floa
     for side in slow:
         del rates[side]
     print(
-        f"{job.title:<40}" + _cells(rates, {side: f"over {timeout:.0f} s" for side in slow}),
+        f"{job.title:<40}" + _cells(rates, dict.fromkeys(slow, f"over {timeout:.0f} s")),
         flush=True,
     )
 
