@@ -146,7 +146,7 @@ class Reloader:
             told.append(f"{name} is new")
         for name in changes.removed:
             self._leaving[name] = self._supervisors.pop(name)
-            self._leaving[name].stop()
+            self._leaving[name].remove()
             told.append(f"{name} is removed and drains")
 
 

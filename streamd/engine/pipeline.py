@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -27,6 +27,11 @@ from streamd.settings.model import PipelineSpec
 State = Literal["starting", "running", "draining", "stopped"]
 
 _DRAIN_REPORT_EVERY = 5.0
+
+
+def removed_name(sink: str) -> str:
+    """What a removed sink is called while it drains."""
+    return f"{sink} (removed)"
 
 
 class Retired(NamedTuple):
@@ -201,14 +206,18 @@ class Pipeline:
             # It holds nothing any more: a sink of its name that comes now is a new one.
             del self.draining[name]
             slot.stop()
-            metrics = self._around.telemetry.stage(self.spec.name, name)
-            metrics.queued.set(0)
-            metrics.healthy.set(1)
             assert self.keeper is not None
             await self.keeper.close(sink)
+            self.forget_metrics([name, removed_name(name)])
             self._log.info("A removed sink is closed", sink=name)
 
         self.start_task(drain)
+
+    def forget_metrics(self, names: Iterable[str]) -> None:
+        """Stages that are no more, nor drain, leave no series behind."""
+        present = {s.id for s in (*self.spec.sources, *self.spec.steps, *self.spec.sinks)}
+        for name in set(names) - present - self.draining.keys():
+            self._around.telemetry.forget(self.spec.name, name)
 
     def retire_again(self, taken: Mapping[str, Retired]) -> None:
         """Sinks that were to come back do not: they drain on."""

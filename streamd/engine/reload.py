@@ -42,7 +42,8 @@ async def prepare(pipeline: Pipeline, spec: PipelineSpec) -> Change:
     """
     parts = pipeline.parts
     if parts is None or pipeline.state != "running" or pipeline.stopping:
-        raise ReloadRefusedError(f"{spec.name} is {pipeline.state}")
+        state = "stopping" if pipeline.stopping else pipeline.state
+        raise ReloadRefusedError(f"{spec.name} is {state}")
     taken = pipeline.take_back([sink.id for sink in spec.sinks])
     try:
         stages = parts.make_stages(spec)
@@ -154,6 +155,7 @@ class Change:
             stood = anyio.current_time() - started
         await self._refit_slots()
         await self._close(self._gone(self._before.steps, self._stages.steps))
+        self.pipeline.forget_metrics([*self._before.sources, *self._before.steps])
         return stood
 
     async def _open(self, stage: Any) -> None:

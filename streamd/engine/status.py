@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 from msgspec import Struct
 
-from streamd.engine.pipeline import Pipeline
+from streamd.engine.pipeline import Pipeline, removed_name
 
 _STALLED_AFTER = 30.0
 """Seconds without a commit, with events in flight, after which a pipeline is not ready."""
@@ -48,7 +48,7 @@ def status_of(pipeline: Pipeline, restarts: int) -> PipelineStatus:
         return PipelineStatus(pipeline.state, False, ["it is starting"], restarts=restarts)
     health = {name: runner.health for name, runner in pipeline.runners.items()}
     for name, retired in pipeline.draining.items():
-        health[f"{name} (removed)"] = retired.slot.resolver.health
+        health[removed_name(name)] = retired.slot.resolver.health
     for name, committer in pipeline.committers.items():
         if committer.health.reason:
             health[name] = committer.health
@@ -91,7 +91,7 @@ def _stages(pipeline: Pipeline, reasons: dict[str, str | None]) -> dict[str, Sta
             status.events, status.queued = slot.written, slot.rows
         stages[stage.id] = status
     for name, retired in pipeline.draining.items():
-        removed = f"{name} (removed)"
+        removed = removed_name(name)
         slot = retired.slot
         status = StageStatus("sink", "", slot.written, slot.rows, reasons.get(removed))
         stages[removed] = status

@@ -51,6 +51,7 @@ class Supervisor:
         self._observer = on_state
         self._life = Pipeline(spec, around, self._started)
         self.ended = False
+        self._removed = False
         self._restarts = 0
         self._pausing = False
         self._restart_by: PipelineSpec | None = None
@@ -64,6 +65,11 @@ class Supervisor:
         self._wake.set()
         self._on_state("draining", "")
         self._life.stop()
+
+    def remove(self) -> None:
+        """Drain, and leave nothing behind, metrics included: the pipeline is no more."""
+        self._removed = True
+        self.stop()
 
     async def prepare(self, spec: PipelineSpec) -> Change | None:
         """Ready the running pipeline for another specification; None if it waits for its start.
@@ -115,6 +121,8 @@ class Supervisor:
             await self._live()
         finally:
             self.ended = True
+            if self._removed:
+                self._around.telemetry.forget(self.spec.name)
 
     async def _live(self) -> None:
         tries = 0

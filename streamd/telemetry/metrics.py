@@ -34,6 +34,14 @@ class Telemetry:
     def pipeline(self, pipeline: str) -> PipelineMetrics:
         return PipelineMetrics(self, pipeline)
 
+    def forget(self, pipeline: str, stage: str | None = None) -> None:
+        """Drop every series of a stage, or of a whole pipeline, that is no more: a gauge that
+        stands still for ever would raise alerts for ever."""
+        gone = {"pipeline": pipeline} if stage is None else {"pipeline": pipeline, "stage": stage}
+        for metric, names in self._made.values():
+            if gone.keys() <= set(names):
+                metric.remove_by_labels(gone)
+
     def exposition(self) -> tuple[bytes, str]:
         """Every metric in Prometheus' text format, and its media type."""
         return prometheus.generate_latest(self.registry), prometheus.CONTENT_TYPE_LATEST
