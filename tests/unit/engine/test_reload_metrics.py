@@ -1,4 +1,4 @@
-"""What a reload has removed leaves no series behind: a gauge that stands still would raise alerts."""
+"""What a reload has removed leaves no series behind: a stale gauge would raise alerts."""
 
 from pathlib import Path
 from typing import Any
