@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from streamd.api import BatchLimits, Duration, Secret, Size, StageConfig, doc
 
@@ -77,14 +77,18 @@ class PipelineOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     drop_streams: Annotated[
         tuple[str, ...], doc("Streams that nobody reads, on purpose.", example=["per_minute.late"])
     ] = ()
-    batch_events: Annotated[int, doc("Most events that one poll of a source returns.")] = 1000
+    batch_events: Annotated[
+        int, doc("Most events that one poll of a source returns."), Meta(ge=1)
+    ] = 1000
     epoch_time: Annotated[Duration, doc("How often positions and state are checkpointed.")] = (
         Duration("1s")
     )
-    epoch_events: Annotated[int, doc("Events after which an epoch closes before its time.")] = (
-        50_000
-    )
-    max_events: Annotated[int, doc("Most events in flight between source and sinks.")] = 200_000
+    epoch_events: Annotated[
+        int, doc("Events after which an epoch closes before its time."), Meta(ge=1)
+    ] = 50_000
+    max_events: Annotated[
+        int, doc("Most events in flight between source and sinks."), Meta(ge=1)
+    ] = 200_000
     max_bytes: Annotated[Size, doc("Most bytes of events in flight, as they arrived.")] = Size(
         "256MiB"
     )

@@ -36,6 +36,7 @@ def check(
         return
     for draft in drafts:
         _check_dead_letters(draft, problems)
+    _check_backlog(drafts, options, path, problems)
     _check_policies(drafts, policies, path, problems)
     written = _written(drafts)
     steps = [draft for draft in drafts if draft.role in STEP_ROLES]
@@ -46,6 +47,17 @@ def check(
         _check_cycles(steps, problems)
         if any(draft.role == "sink" for draft in drafts):
             _check_unread(drafts, options, written, problems)
+
+
+def _check_backlog(
+    drafts: Sequence[Draft], options: PipelineOptions, path: Path, problems: Problems
+) -> None:
+    sinks = [draft.id for draft in drafts if draft.role == "sink"]
+    if options.backlog is not None and options.backlog not in sinks:
+        where = (*path, "backlog")
+        problems.add(
+            where, f'no sink has the id "{options.backlog}"{nearest(options.backlog, sinks)}'
+        )
 
 
 def _written(drafts: Sequence[Draft]) -> dict[str, Path]:

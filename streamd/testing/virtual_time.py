@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import selectors
 import threading
-from typing import Any
 
 _THREAD_GRACE = 0.002
 """Real seconds for a worker thread to answer before time jumps."""
@@ -57,12 +56,3 @@ class LoopClock:
 
     def now_ms(self) -> int:
         return self._start_ms + round(asyncio.get_running_loop().time() * 1000)
-
-
-def run_virtual(main: Any) -> Any:
-    """Run a coroutine to its end in virtual time."""
-    loop = VirtualTimeLoop()
-    try:
-        return loop.run_until_complete(main)
-    finally:
-        loop.close()
