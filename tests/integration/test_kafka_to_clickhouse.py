@@ -197,7 +197,15 @@ async def test_kill_9_at_random_moments_loses_nothing(
     with streamd:
         async with anyio.create_task_group() as group:
             group.start_soon(produce, kafka, topic, map(event, range(total)), 4, 200)
-            for _ in range(kills):
+            for life in range(kills):
+                if life % 2:  # every other life gets to work, however slow the machine is
+                    await until(
+                        lambda: (
+                            stored(clickhouse, clickhouse_database)[1] > min(lives[-1], total - 1)
+                        ),
+                        60,
+                        f"life {life} stores something (seed {seed})",
+                    )
                 await anyio.sleep(moments.uniform(0.1, 1.0))
                 await to_thread.run_sync(streamd.kill)
                 lives.append(stored(clickhouse, clickhouse_database)[1])
@@ -210,7 +218,6 @@ async def test_kill_9_at_random_moments_loses_nothing(
         streamd.stop()
     rows, ids = stored(clickhouse, clickhouse_database)
     assert ids == total, f"seed {seed}"
-    assert len(set(lives)) > kills // 2, f"most lives died before they stored anything: {lives}"
     # Each kill may repeat what was in flight, and what a write had stored of it; no more.
     assert rows - ids <= kills * in_flight, f"seed {seed}"
     print(f"\n{kills} kills, {rows - ids} duplicates of {total} events (seed {seed})")
