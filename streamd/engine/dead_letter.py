@@ -6,9 +6,7 @@ Pure. A document is the same for the same event and failure, whenever it is made
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import math
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,16 +19,13 @@ from streamd.api import (
     VALID,
     Batch,
     Failure,
-    Header,
     Reject,
     Rejected,
     StreamdError,
     split_partition,
 )
+from streamd.engine.plain import base64_of, headers, plain, text
 from streamd.settings.model import MAIN
-
-ENCODED = "base64:"
-"""What a key or header begins with that is no text, or a text that begins so itself."""
 
 _ABSENT: Any = object()
 _MAX_ID = 160  # an id becomes part of object keys and file names, which end at 255 bytes
@@ -46,7 +41,7 @@ def documents(
     several stages has a document of each.
     """
     batch = failure.batch
-    rejects = _rejects_of(failure)
+    rejects = rejects_of(failure)
     failed_at = _rfc3339(now_ms)
     decoded = batch.decoded
     docs = [
@@ -86,8 +81,8 @@ def _document(
         "attempts": failure.attempt,
         "topic": topic,
         "timestamp": batch.timestamps[row],
-        "key": _text(batch.keys[row]) if batch.keys is not None else None,
-        "headers": _headers(batch.headers[row]) if batch.headers is not None else [],
+        "key": text(batch.keys[row]) if batch.keys is not None else None,
+        "headers": headers(batch.headers[row]) if batch.headers is not None else [],
     }
     if reject.violations:
         document["violations"] = reject.violations
@@ -95,7 +90,7 @@ def _document(
         document["validation_status"] = batch.statuses[row]
     if failure.role not in ("source", "sink") and batch.stream not in (None, MAIN):
         document["stream"] = batch.stream
-    if value is not _ABSENT and value is not None and (seen := _plain(value)) != parsed:
+    if value is not _ABSENT and value is not None and (seen := plain(value)) != parsed:
         # The stage saw something else than what arrived: a replay into it needs just that.
         document["event"] = seen
         # Several rows may come of one event, and each needs a place of its own.
@@ -135,7 +130,7 @@ def _has_id(event: Any) -> bool:
 def _original(raw: Any, value: Any) -> tuple[dict[str, Any], Any]:
     """The fields that hold the message as it arrived, and the message parsed."""
     if raw is _ABSENT:
-        parsed = None if value is _ABSENT else _plain(value)
+        parsed = None if value is _ABSENT else plain(value)
         return {"original_message": parsed}, parsed
     if raw is None:
         return {"original_message": None}, None
@@ -143,39 +138,15 @@ def _original(raw: Any, value: Any) -> tuple[dict[str, Any], Any]:
         parsed = msgspec.json.decode(raw)
         again = msgspec.json.encode(parsed)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError, OverflowError):
-        return {"original_message": None, "original_bytes": _base64(raw)}, None
+        return {"original_message": None, "original_bytes": base64_of(raw)}, None
     if again == raw:
         return {"original_message": parsed}, parsed
     # Spacing, a key that comes twice, more digits than a float has: only the bytes tell.
-    return {"original_message": parsed, "original_bytes": _base64(raw)}, parsed
+    return {"original_message": parsed, "original_bytes": base64_of(raw)}, parsed
 
 
-def _plain(value: Any) -> Any:
-    """The event as plain JSON values. What JSON has no form for becomes text: an event is often
-    dead-lettered for just that, and a document must always come about."""
-    try:
-        plain = _without_nan(msgspec.to_builtins(value, enc_hook=repr))
-        msgspec.json.encode(plain)
-    except Exception:
-        try:
-            return ascii(value)
-        except Exception as error:
-            return f"<{type(value).__name__} without a text: {type(error).__name__}>"
-    return plain
-
-
-def _without_nan(value: Any) -> Any:
-    """NaN and infinities as text: no JSON has them, and a sink would refuse the document."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return value
-
-
-def _rejects_of(failure: Failure) -> Sequence[Reject]:
+def rejects_of(failure: Failure) -> Sequence[Reject]:
+    """Why each row of the failed batch is refused."""
     error, rows = failure.error, len(failure.batch)
     if isinstance(error, Rejected):
         return [error.rows[row] for row in range(rows)]
@@ -192,24 +163,6 @@ def _rejects_of(failure: Failure) -> Sequence[Reject]:
 def reason_of(error: Exception) -> str:
     """A short label for an error that names no rows: its class, or `bug`."""
     return type(error).__name__.lower() if isinstance(error, StreamdError) else "bug"
-
-
-def _headers(headers: Sequence[Header] | None) -> list[list[str | None]]:
-    return [[name, _text(value)] for name, value in headers or ()]
-
-
-def _text(value: bytes | None) -> str | None:
-    if value is None:
-        return None
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        return ENCODED + _base64(value)
-    return ENCODED + _base64(value) if text.startswith(ENCODED) else text
-
-
-def _base64(value: bytes) -> str:
-    return base64.b64encode(value).decode()
 
 
 def _fingerprint(value: Any) -> str:

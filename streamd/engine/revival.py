@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from streamd.api import VALID, Batch, Header, Span, partition_name
-from streamd.engine.dead_letter import ENCODED
+from streamd.engine.plain import ENCODED
 
 
 class Origin(Struct, frozen=True):
