@@ -86,10 +86,12 @@ class Daemon:
         self._state_dir = state_dir
         self._log = structlog.get_logger()
         self._notifier = Notifier()
-        self._reporter = Reporter(self.supervisors, self._notifier)
         self._reload_wanted = Signal()
         self._reloader = Reloader(
             self.supervisors, self.start, lambda: self._stopping, self.telemetry
+        )
+        self._reporter = Reporter(
+            self.supervisors, self._notifier, self.telemetry, lambda: self._reloader.refused
         )
         self._stopping = False
         self._pipelines: TaskGroup

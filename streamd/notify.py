@@ -49,7 +49,9 @@ class Notifier:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
-                out.sendto("\n".join(lines).encode(), self._address)
+                # A line break in a status would begin another message.
+                message = "\n".join(line.replace("\n", " ") for line in lines)
+                out.sendto(message.encode(errors="replace"), self._address)
         except OSError:
             return
 

@@ -53,6 +53,11 @@ class Reloader:
         self._metrics = telemetry.reloads()
         self._log = structlog.get_logger()
 
+    @property
+    def refused(self) -> bool:
+        """Whether the last reload was refused, as a whole or in part."""
+        return self.last is not None and bool(self.last.refusal)
+
     async def reload(self, old: Settings) -> Settings:
         """The configuration that is in force afterwards: the file's, or `old` if it is refused."""
         told: list[str] = []

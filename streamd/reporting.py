@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import anyio
 import structlog
@@ -10,28 +10,45 @@ import structlog
 from streamd.engine.status import PipelineStatus
 from streamd.engine.supervisor import Supervisor
 from streamd.notify import Notifier
+from streamd.telemetry.figures import number, span
+from streamd.telemetry.lag import Lag, worst
+from streamd.telemetry.metrics import Telemetry
 
 _REPORT_EVERY = 10.0
 _NOTE_EVERY = 5.0
+_LONGEST_PROBLEM = 120  # characters
 
 
 class Reporter:
-    """Speaks of the supervised pipelines as long as the daemon lives."""
+    """Speaks of the supervised pipelines as long as the daemon lives.
 
-    def __init__(self, supervisors: Mapping[str, Supervisor], notifier: Notifier) -> None:
+    `refused` tells whether the last reload was refused.
+    """
+
+    def __init__(
+        self,
+        supervisors: Mapping[str, Supervisor],
+        notifier: Notifier,
+        telemetry: Telemetry,
+        refused: Callable[[], bool],
+    ) -> None:
         self.draining = False
         self._supervisors = supervisors
         self._notifier = notifier
+        self._telemetry = telemetry
+        self._refused = refused
         self._log = structlog.get_logger()
         self._seen: dict[str, int] = {}
         self._rates: dict[str, float] = {}
 
     def summary(self) -> str:
         """One line for `systemctl status`."""
-        return "; ".join(
-            f"{name}: {status.state}, {self._rates.get(name, 0.0):,.0f}/s, {status.read} read"
+        lags = worst(self._telemetry.of_stages())
+        told = [
+            describe(name, status, self._rates.get(name, 0.0), lags.get(name, Lag()))
             for name, status in self._statuses().items()
-        )
+        ]
+        return "; ".join([*told, *["the last reload was refused"] * self._refused()])
 
     async def report(self) -> None:
         """A line now and then that says what each pipeline does, while it does something."""
@@ -72,3 +89,16 @@ class Reporter:
             stored=stored,
             **({"problems": status.problems} if status.problems else {}),
         )
+
+
+def describe(name: str, status: PipelineStatus, rate: float, lag: Lag) -> str:
+    """A pipeline in a few words. `rate` is in events per second."""
+    words = [f"{name}: {status.state}", f"{number(rate)}/s", f"{number(status.read)} read"]
+    if lag.events is not None:
+        words.append(f"lag {number(lag.events)}")
+    if lag.seconds is not None:
+        words.append(f"{span(lag.seconds)} behind" if lag.seconds else "up to date")
+    problem = next((one for one in status.problems if one != f"it is {status.state}"), "")
+    if problem:
+        words.append(problem[:_LONGEST_PROBLEM] + "..." * (len(problem) > _LONGEST_PROBLEM))
+    return ", ".join(words)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Collection, Mapping
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from streamd.api import Clock, Gauge, Metrics, partition_name
 
 _EVERY = 1.0
+_ASK_EVERY = 5.0
+_ANSWER_WITHIN = 1.0
 _SILENCE = 30.0
 _PAUSE = 5.0
 
@@ -25,7 +29,22 @@ class Lag:
         self._clock = clock
         self._committed = committed
         self._gauges: dict[TopicPartition, tuple[Gauge, Gauge]] = {}
+        self._due = self._ask_at = 0.0
+        self._answer: dict[TopicPartition, int] = {}
+
+    async def ask(self, owned: Collection[TopicPartition]) -> None:
+        """Ask the brokers for the ends of partitions that nothing is fetched of for now, at most
+        every few seconds. Without an answer the ends stay those that are known."""
+        now = time.monotonic()
+        if not owned or now < self._ask_at:
+            return
+        self._ask_at = now + _ASK_EVERY
         self._due = 0.0
+        try:
+            async with asyncio.timeout(_ANSWER_WITHIN):
+                self._answer = await self._consumer.end_offsets(owned)
+        except (KafkaError, TimeoutError):
+            return
 
     async def measure(
         self, owned: Collection[TopicPartition], newest: Mapping[TopicPartition, int]
@@ -56,10 +75,12 @@ class Lag:
     def _end(self, partition: TopicPartition) -> int | None:
         """Up to where there is something to read, as far as is known yet."""
         stable = self._consumer.last_stable_offset(partition) if self._committed else None
-        if stable is not None and stable >= 0:
-            return int(stable)
-        end: int | None = self._consumer.highwater(partition)
-        return end
+        if stable is None or stable < 0:
+            stable = self._consumer.highwater(partition)
+        # An old answer may be of a log that has been cut since.
+        recent = time.monotonic() - self._ask_at < _ASK_EVERY
+        asked = self._answer.get(partition) if recent else None
+        return max((end for end in (stable, asked) if end is not None), default=None)
 
     def _gauges_of(self, partition: TopicPartition) -> tuple[Gauge, Gauge]:
         if partition not in self._gauges:

@@ -141,6 +141,9 @@ class Session:
             await self._fetcher.touch()
         except KafkaError as error:
             raise classify(error, "cannot keep the membership alive") from error
+        owned = self._readable()
+        await self._lag.ask(owned)
+        await self._lag.measure(owned & self._readable(), self._newest)
 
     async def give_up(self) -> None:
         """Everything is lost, before the session is left although the engine goes on."""
@@ -167,11 +170,15 @@ class Session:
 
     async def _watch(self, *, idle: bool) -> None:
         """Returns without waiting, or a rebalance could take away what poll is about to return."""
-        # A pattern that matches new topics drops the assignment before the group revokes it.
-        owned = (self._membership.owned & self._consumer.assignment()) - self._membership.pending
+        owned = self._readable()
         await self._lag.measure(owned, self._newest)
         if idle and (seconds := self._silence.lasts(self._consumer, owned)):
             raise Retryable(f"no broker has answered for {seconds:.0f} s")
+
+    def _readable(self) -> set[TopicPartition]:
+        # A pattern that matches new topics drops the assignment before the group revokes it.
+        assigned: set[TopicPartition] = self._consumer.assignment()
+        return (self._membership.owned & assigned) - self._membership.pending
 
     async def _check_topics(self) -> None:
         missing = set(self._config.topics) - await self._consumer.topics()

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from streamd.admin.look import PipelineLook, Point
 from streamd.admin.readings import Reading, Readings, latency_between
 from streamd.engine.status import PipelineStatus
+from streamd.telemetry.lag import WATERMARK, counts_events, tells_time
 
 _NOTHING = Reading()
-_WATERMARK = "watermark_lag_seconds"
 
 Pairs = Mapping[str, tuple[Reading, Reading]]
 Gauges = Mapping[str, Mapping[str, float]]
@@ -48,11 +48,9 @@ def compare(
         in_flight=status.in_flight_events,
         latency=_short(latency.mean) if latency else None,
         latency_p99=_short(latency.p99) if latency else None,
-        lag_events=_over(sum, gauges, lambda name: name.endswith(("_lag_records", "_lag_events"))),
-        lag_seconds=_over(
-            max, gauges, lambda name: name.endswith("_lag_seconds") and name != _WATERMARK
-        ),
-        watermark_lag=_over(max, gauges, lambda name: name == _WATERMARK),
+        lag_events=_over(sum, gauges, counts_events),
+        lag_seconds=_over(max, gauges, tells_time),
+        watermark_lag=_over(max, gauges, lambda name: name == WATERMARK),
     )
     return PipelineLook(
         status, point, {stage: _short(rate) for stage, rate in rates.items()}, gauges

@@ -1,15 +1,13 @@
 """What the service manager hears of a daemon, through a real notify socket."""
 
-import contextlib
 import signal
-import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.services.notified import Manager, Notified, says
 from tests.services.streamd import Streamd
 
 HEAD = """
@@ -28,117 +26,12 @@ WRITES = 'id = "out"\nplugin = "file"\npath = "out.jsonl"\n'
 HANGS = 'id = "out"\nplugin = "hangs"\n'
 FAILS = HANGS + 'says = "the other side is away"\n'
 
-PLUGIN = '''
-"""A sink that does not get on: it hangs, or says why, until a file lets it go."""
-from pathlib import Path
-from typing import Annotated
-
-import anyio
-from streamd.api import BatchLimits, Plugin, Retryable, StageConfig, doc, hookimpl
-
-
-class Hangs:
-    """Stores nothing until there is a file `go`."""
-
-    batch = BatchLimits()
-
-    class Config(StageConfig, frozen=True):
-        says: Annotated[str, doc("Why.")] = ""
-
-    def __init__(self, config, context):
-        self.says = config.says
-
-    async def __aenter__(self):
-        return self
-
-    async def __aexit__(self, *exc_info):
-        return None
-
-    async def write(self, batch):
-        while not Path("go").exists():
-            await anyio.sleep(0.05)
-            if self.says:
-                raise Retryable(self.says)
-
-
-@hookimpl
-def streamd_plugins():
-    return [Plugin("sink", "hangs", Hangs)]
-'''
-
-# The daemon as it is, but for its patience: half a minute for each step would be long in a test.
-HASTY = """
-import sys
-from streamd import reporting
-from streamd.cli.main import main
-from streamd.engine import status
-for module, name, seconds in (
-    (reporting, "_REPORT_EVERY", 0.3), (status, "_STALLED_AFTER", 1.0), (status, "_ILL_AFTER", 1.0)
-):
-    assert hasattr(module, name)
-    setattr(module, name, seconds)
-sys.exit(main())
-"""
-
-
-class Notified(Streamd):
-    """A daemon under a service manager: this test, listening."""
-
-    def __init__(self, folder: Path, sink: str, socket_path: Path, watchdog: float) -> None:
-        environment = {"NOTIFY_SOCKET": str(socket_path)}
-        if watchdog:
-            environment["WATCHDOG_USEC"] = str(round(watchdog * 1_000_000))
-        super().__init__(folder, HEAD + sink, environment)
-
-    def prepare(self) -> None:
-        super().prepare()
-        (self.folder / "plugins.d").mkdir()
-        (self.folder / "plugins.d" / "hangs.py").write_text(PLUGIN)
-
-    def command(self) -> list[str]:
-        return [sys.executable, "-c", HASTY, *super().command()[1:]]
-
-
-class Manager:
-    """Hears messages; each is a datagram, as a dict of its lines."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(path))
-
-    def hear(self, until: Callable[[dict[str, str]], bool]) -> list[dict[str, str]]:
-        """All messages up to the first that is wanted."""
-        deadline = time.monotonic() + 20
-        heard: list[dict[str, str]] = []
-        while not heard or not until(heard[-1]):
-            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
-            lines = self._socket.recv(4096).decode().split("\n")
-            heard.append(dict(line.split("=", 1) for line in lines))
-        return heard
-
-    def hear_for(self, seconds: float) -> list[dict[str, str]]:
-        """What is said from now on; something is said all the time."""
-        self._socket.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            while self._socket.recv(4096):
-                pass
-        deadline = time.monotonic() + seconds
-        return self.hear(lambda _message: time.monotonic() >= deadline)
-
-    def close(self) -> None:
-        self._socket.close()
-
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[Manager]:
     manager = Manager(tmp_path / "notify")
     yield manager
     manager.close()
-
-
-def says(key: str, value: str = "") -> Callable[[dict[str, str]], bool]:
-    return lambda message: value in message.get(key, "") if key in message else False
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -154,7 +47,7 @@ def exit_code(streamd: Streamd) -> int:
 
 
 def test_ready_then_how_it_goes_then_the_end(tmp_path: Path, manager: Manager) -> None:
-    with Notified(tmp_path / "d", WRITES, manager.path, watchdog=1) as streamd:
+    with Notified(tmp_path / "d", HEAD + WRITES, manager.path, watchdog=1) as streamd:
         before = manager.hear(says("READY", "1"))
         assert not any("STOPPING" in message for message in before)
         assert before[-1]["STATUS"].startswith("events: running")
@@ -171,7 +64,7 @@ def test_ready_then_how_it_goes_then_the_end(tmp_path: Path, manager: Manager) -
 def test_a_reload_is_told_and_ready_follows_also_when_it_is_refused(
     tmp_path: Path, manager: Manager, accepted: bool
 ) -> None:
-    with Notified(tmp_path / "d", WRITES, manager.path, watchdog=0) as streamd:
+    with Notified(tmp_path / "d", HEAD + WRITES, manager.path, watchdog=0) as streamd:
         manager.hear(says("READY", "1"))
         before = time.monotonic_ns() // 1000
         streamd.configure((HEAD + WRITES).replace("500", "400" if accepted else '"many"'))
@@ -183,7 +76,7 @@ def test_a_reload_is_told_and_ready_follows_also_when_it_is_refused(
 
 
 def test_a_daemon_that_cannot_run_is_never_ready(tmp_path: Path, manager: Manager) -> None:
-    streamd = Notified(tmp_path / "d", 'plugin = "no_such_sink"\n', manager.path, watchdog=1)
+    streamd = Notified(tmp_path / "d", HEAD + 'plugin = "no_such_sink"\n', manager.path, watchdog=1)
     with pytest.raises(Exception, match="exited at once"):
         streamd.start()
     manager._socket.settimeout(0.1)
@@ -192,7 +85,7 @@ def test_a_daemon_that_cannot_run_is_never_ready(tmp_path: Path, manager: Manage
 
 
 def test_a_stuck_pipeline_lets_the_watchdog_bite(tmp_path: Path, manager: Manager) -> None:
-    with Notified(tmp_path / "d", HANGS, manager.path, watchdog=0.2) as streamd:
+    with Notified(tmp_path / "d", HEAD + HANGS, manager.path, watchdog=0.2) as streamd:
         manager.hear(says("WATCHDOG", "1"))
         wait_for(lambda: bool(streamd.status()["events"]["stuck"]))
         said = manager.hear_for(1.5)
@@ -205,14 +98,14 @@ def test_a_stuck_pipeline_lets_the_watchdog_bite(tmp_path: Path, manager: Manage
 def test_a_sink_that_says_why_it_fails_is_no_reason_to_restart(
     tmp_path: Path, manager: Manager
 ) -> None:
-    with Notified(tmp_path / "d", FAILS, manager.path, watchdog=0.2) as streamd:
+    with Notified(tmp_path / "d", HEAD + FAILS, manager.path, watchdog=0.2) as streamd:
         wait_for(lambda: streamd.status()["events"]["stalled_for"] > 2)
         assert not streamd.status()["events"]["ready"]
         assert any("WATCHDOG" in message for message in manager.hear_for(1.5))
 
 
 def test_draining_asks_for_more_time_and_stays_alive(tmp_path: Path, manager: Manager) -> None:
-    with Notified(tmp_path / "d", FAILS, manager.path, watchdog=0.2) as streamd:
+    with Notified(tmp_path / "d", HEAD + FAILS, manager.path, watchdog=0.2) as streamd:
         manager.hear(says("READY", "1"))
         streamd._signal(signal.SIGTERM)
         manager.hear(says("STOPPING", "1"))

@@ -36,6 +36,12 @@ def test_messages_arrive_in_one_datagram_each(tmp_path: Path, abstract: bool) ->
     assert received[4] == ["STOPPING=1", "STATUS=draining"]
 
 
+def test_a_status_of_several_lines_stays_a_status(tmp_path: Path) -> None:
+    with listen(str(tmp_path / "notify")) as server:
+        Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")}).status("out: refused\nREADY=1 \udce4")
+        assert server.recv(1000) == b"STATUS=out: refused READY=1 ?"
+
+
 def test_without_a_service_manager_nothing_happens() -> None:
     Notifier({}).ready("alone")
     Notifier({"NOTIFY_SOCKET": "/does/not/exist"}).ready("gone")

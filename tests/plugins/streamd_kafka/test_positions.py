@@ -185,6 +185,20 @@ async def test_lag(kafka: KafkaServer, kafka_topic: TopicFactory) -> None:
         assert metrics.value("kafka_lag_seconds", **label) == 0
 
 
+async def test_lag_while_the_engine_does_not_read(
+    kafka: KafkaServer, kafka_topic: TopicFactory
+) -> None:
+    topic, metrics = await kafka_topic(), RecordedMetrics()
+    servers, label = kafka.bootstrap_servers, {"partition": f"{topic}:0"}
+    await feed(servers, topic, [b"x"] * 10)
+    async with source_of(servers, topic, metrics=metrics) as source:
+        await read(source, 1, max_events=1)
+        await feed(servers, topic, [b"x"] * 20)
+        await source.keepalive()
+        assert metrics.value("kafka_lag_records", **label) == 29
+        await read(source, 29)
+
+
 async def test_a_missing_topic(kafka: KafkaServer) -> None:
     topic = f"missing-{uuid.uuid4().hex[:8]}"
     with pytest.raises(Misconfigured, match=topic):

@@ -20,9 +20,10 @@ import pytest
 from streamd import exits
 from streamd.admin.look import Look, PipelineLook, Point
 from streamd.cli import main as cli
-from streamd.cli.frame import frame, number, span
+from streamd.cli.frame import frame
 from streamd.engine.status import PipelineStatus, StageStatus
 from streamd.reloading import ReloadResult
+from streamd.telemetry.figures import number, span
 
 TOKEN = "a-token-of-some-length"
 
