@@ -1,13 +1,13 @@
 """The daemon's local socket: `control.sock` in its state directory, for commands of its owner.
 
-One JSON object a line, and one line in answer: `{"do": "replay", "pipeline": ..., ...}`. The
-permissions of the file say who may ask.
+One JSON object a line, and one line in answer: `{"do": "replay", "pipeline": ..., ...}`. A tap has
+many, and the connection ends with it. The permissions of the file say who may ask.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -21,21 +21,28 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from streamd.engine.replay import ReplayRefusedError, ReplayRequest
 from streamd.engine.supervisor import Supervisor
+from streamd.engine.tap_limits import Budget
+from streamd.tapping import Compile, Tapping, TapRefusedError, TapRequest, prepare
 
 NAME = "control.sock"
 
 _LONGEST = 256 * 1024 * 1024  # bytes of one line
+_GONE = "the daemon has ended"
 _LONGEST_ADDRESS = 107  # bytes, of every Unix socket on Linux
 
 Answer = dict[str, Any]
-Command = Callable[[dict[str, Any]], Awaitable[Answer]]
+Command = Callable[[dict[str, Any]], Awaitable[Answer | Tapping]]
 
 
 class ControlError(Exception):
     """The daemon could not be asked, or has refused. The message says why."""
 
 
-async def serve(state_dir: Path, supervisors: Mapping[str, Supervisor]) -> None:
+async def serve(
+    state_dir: Path,
+    supervisors: Mapping[str, Supervisor],
+    compile_filter: Compile = lambda _text: None,
+) -> None:
     """Serve until cancelled. A socket that cannot be had is logged: pipelines go on without."""
     path, log = state_dir / NAME, structlog.get_logger()
     try:
@@ -44,7 +51,7 @@ async def serve(state_dir: Path, supervisors: Mapping[str, Supervisor]) -> None:
     except OSError as error:
         log.error("No control socket", path=str(path), error=str(error))
         return
-    commands = _commands(supervisors)
+    commands = _commands(supervisors, compile_filter)
 
     async def converse(stream: SocketStream) -> None:
         # Nothing to tell where whoever asked has gone; what was begun is done.
@@ -60,7 +67,11 @@ async def serve(state_dir: Path, supervisors: Mapping[str, Supervisor]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _commands(supervisors: Mapping[str, Supervisor]) -> Mapping[str, Command]:
+def _commands(
+    supervisors: Mapping[str, Supervisor], compile_filter: Compile
+) -> Mapping[str, Command]:
+    budget = Budget()
+
     async def replay(request: dict[str, Any]) -> Answer:
         supervisor = supervisors.get(str(request.pop("pipeline", "")))
         if supervisor is None:
@@ -68,7 +79,11 @@ def _commands(supervisors: Mapping[str, Supervisor]) -> Mapping[str, Command]:
         asked = msgspec.convert(request, ReplayRequest)
         return {"rows": await supervisor.replay(asked)}
 
-    return {"replay": replay}
+    async def tap(request: dict[str, Any]) -> Tapping:
+        asked = msgspec.convert(request, TapRequest)
+        return prepare(supervisors, asked, compile_filter, budget)
+
+    return {"replay": replay, "tap": tap}
 
 
 async def _converse(stream: ByteStream, commands: Mapping[str, Command]) -> None:
@@ -76,12 +91,16 @@ async def _converse(stream: ByteStream, commands: Mapping[str, Command]) -> None
     try:
         while True:
             line = await lines.receive_until(b"\n", _LONGEST)
-            await stream.send(msgspec.json.encode(await _answer(line, commands)) + b"\n")
+            answer = await _answer(line, commands)
+            if isinstance(answer, Tapping):
+                await answer.answer(stream)
+                return
+            await stream.send(msgspec.json.encode(answer) + b"\n")
     except anyio.DelimiterNotFound:
         await stream.send(b'{"error":"the request is too long"}\n')
 
 
-async def _answer(line: bytes, commands: Mapping[str, Command]) -> Answer:
+async def _answer(line: bytes, commands: Mapping[str, Command]) -> Answer | Tapping:
     try:
         request = msgspec.json.decode(line, type=dict[str, Any])
         command = commands.get(str(request.pop("do", "")))
@@ -90,7 +109,7 @@ async def _answer(line: bytes, commands: Mapping[str, Command]) -> Answer:
         return await command(request)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return {"error": f"not a request: {error}"}
-    except (ControlError, ReplayRefusedError) as error:
+    except (ControlError, ReplayRefusedError, TapRefusedError) as error:
         return {"error": str(error)}
     except Exception as error:  # whoever asks must not stop what he asks
         structlog.get_logger().error("A command failed", exc_info=error)
@@ -125,15 +144,36 @@ class Control:
 
     async def ask(self, do: str, **request: Any) -> Answer:
         """Raises ControlError if the daemon refuses, or has gone."""
-        try:
-            await self._stream.send(msgspec.json.encode({"do": do, **request}) + b"\n")
-            line = await self._lines.receive_until(b"\n", _LONGEST)
-        except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.IncompleteRead) as error:
-            raise ControlError("the daemon has ended") from error
+        await self._say(do, request)
+        line = await self._hear()
+        if line is None:
+            raise ControlError(_GONE)
         answer: Answer = msgspec.json.decode(line)
         if "error" in answer:
             raise ControlError(answer["error"])
         return answer
+
+    async def follow(self, do: str, **request: Any) -> AsyncIterator[bytes]:
+        """The lines of the answer as they come, until the daemon hangs up.
+
+        Raises ControlError if it has gone before.
+        """
+        await self._say(do, request)
+        while (line := await self._hear()) is not None:
+            yield line
+
+    async def _say(self, do: str, request: Mapping[str, Any]) -> None:
+        try:
+            await self._stream.send(msgspec.json.encode({"do": do, **request}) + b"\n")
+        except anyio.BrokenResourceError as error:
+            raise ControlError(_GONE) from error
+
+    async def _hear(self) -> bytes | None:
+        """The next line; None if none comes any more."""
+        try:
+            return await self._lines.receive_until(b"\n", _LONGEST)
+        except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.IncompleteRead):
+            return None
 
 
 def _short(path: Path) -> Path:

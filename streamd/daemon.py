@@ -16,7 +16,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from streamd import control, exits
-from streamd.api import SystemClock
+from streamd.api import Condition, SystemClock
 from streamd.engine.signal import Signal
 from streamd.engine.stages import Surroundings
 from streamd.engine.store import SqliteStore, Store
@@ -105,7 +105,9 @@ class Daemon:
             async with anyio.create_task_group() as services:
                 services.start_soon(self._watch_signals, services.cancel_scope)
                 services.start_soon(self._serve_admin)
-                services.start_soon(control.serve, self._state_dir, self.supervisors)
+                services.start_soon(
+                    control.serve, self._state_dir, self.supervisors, self._compile_filter
+                )
                 services.start_soon(self._reporter.report)
                 services.start_soon(self._reporter.feed_watchdog)
                 services.start_soon(self._reload_when_wanted)
@@ -116,6 +118,10 @@ class Daemon:
                     self._log.error("The daemon ends with a pipeline", reasons=reasons)
                 services.cancel_scope.cancel()
         return self._exit_code()
+
+    def _compile_filter(self, text: str) -> Condition | None:
+        condition: Condition | None = self.settings.catalog.hook.streamd_condition(text=text)
+        return condition
 
     def start(self, spec: PipelineSpec, settings: Settings) -> None:
         """Run a pipeline that a reload has brought."""

@@ -1,6 +1,7 @@
 """Steps that change a stream: filter, map, split, explode, dedupe, python."""
 
-from streamd.api import Plugin, hookimpl
+from streamd.api import Condition, Plugin, hookimpl
+from streamd_expressions import compile_expression
 from streamd_transforms.dedupe import Dedupe
 from streamd_transforms.explode import Explode
 from streamd_transforms.filter import Filter
@@ -21,3 +22,9 @@ def streamd_plugins() -> list[Plugin]:
         Plugin("transform", "dedupe", Dedupe),
         Plugin("transform", "python", Python),
     ]
+
+
+@hookimpl
+def streamd_condition(text: str) -> Condition:
+    judge = compile_expression(text).filter_indices
+    return lambda values, errors: judge(values, None, errors)

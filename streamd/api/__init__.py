@@ -18,7 +18,7 @@ from streamd.api.errors import (
     Violation,
 )
 from streamd.api.functions import FunctionStep, reject_of
-from streamd.api.hookspecs import Plugin, hookimpl
+from streamd.api.hookspecs import Condition, Plugin, hookimpl
 from streamd.api.letter_file import LetterFile, LetterFiles, locked
 from streamd.api.letters import (
     DeadLetterStore,
@@ -75,6 +75,7 @@ __all__ = [
     "Clock",
     "Codec",
     "Committed",
+    "Condition",
     "ConfigError",
     "Control",
     "Counter",

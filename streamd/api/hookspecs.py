@@ -12,7 +12,7 @@ an entry point of the group `streamd` or as a file in a `plugins_dir`:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import pluggy
@@ -20,6 +20,10 @@ from msgspec import Struct
 
 hookspec = pluggy.HookspecMarker("streamd")
 hookimpl = pluggy.HookimplMarker("streamd")
+
+Condition = Callable[[Sequence[Any], dict[int, str]], Sequence[int]]
+"""`condition(values, errors)` -> the ascending rows of the events that meet it. An event that it
+cannot judge is left out and noted in `errors`: row to reason. It changes no event."""
 
 
 class Plugin(Struct, frozen=True):
@@ -48,6 +52,14 @@ def streamd_commands(commands: Any) -> None:
 
     `commands` is what `argparse.ArgumentParser.add_subparsers` returned; a command sets
     `run` by `set_defaults(run=function)`, and `function(args)` returns the exit status.
+    """
+
+
+@hookspec(firstresult=True)
+def streamd_condition(text: str) -> Condition | None:
+    """The condition that a person has written (`streamd tap --filter`), compiled.
+
+    None leaves it to another plugin. Raises ValueError if the text is wrong; it says where.
     """
 
 

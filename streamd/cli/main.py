@@ -14,6 +14,7 @@ from typing import Any
 from streamd import __version__, exits
 from streamd.cli.dlq import arguments as dlq
 from streamd.cli.plugin import arguments as plugin
+from streamd.cli.tap import arguments as tap
 
 DEFAULT_CONFIG = Path("streamd.toml")
 _STATUSES = f"""exit status:
@@ -69,10 +70,10 @@ def _parser() -> tuple[argparse.ArgumentParser, Any]:
     create = add("create", _create, "Print a commented sample of a plugin's settings.")
     create.add_argument("plugin", metavar="ROLE/PLUGIN", help="for example sink/kafka")
     _describe_test(add("test", _test, "Run the tests that configuration files hold as [[test]]."))
-    graph = add("graph", _graph, "Print how the stages are wired, as a picture's source.")
-    graph.add_argument("--format", choices=("dot", "mermaid"), default="dot", help="default: dot")
+    _describe_graph(add("graph", _graph, "Print how the stages are wired, as a picture's source."))
     _describe_diff(add("diff", _diff, "Print what a reload would do with another configuration."))
     _describe_top(add("top", _top, "Show what a running daemon does, live in the terminal."))
+    tap.describe(add("tap", _run, "Print events as they leave a stage of a running daemon."))
     add("echo", _echo, "Print the effective configuration: defaults filled in, secrets masked.")
     add("config-schema", _schema, "Print the JSON Schema of the configuration, for editors.")
     dlq.describe(add("dlq", _run, "Look at dead letters, let them in again, or clear them."))
@@ -95,6 +96,10 @@ def _describe_test(command: argparse.ArgumentParser) -> None:
         "files", nargs="*", type=Path, metavar="FILE", help="instead of the configuration file"
     )
     command.add_argument("--only", default="", metavar="TEXT", help="those with this in their name")
+
+
+def _describe_graph(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--format", choices=("dot", "mermaid"), default="dot", help="default: dot")
 
 
 def _describe_top(command: argparse.ArgumentParser) -> None:

@@ -113,7 +113,7 @@ def build(
         answers=answers,
         log=log,
     )
-    fixtures = Fixtures(around.telemetry, ledger, undelivered, intake.progress.set, sleep)
+    fixtures = Fixtures(around, ledger, undelivered, intake.progress.set, sleep)
     wiring = wire(stages, fixtures)
     parts = Parts(around, ledger, intake, assignment, undelivered, saving, fixtures, stages, wiring)
     parts.adopt(stages, wiring)

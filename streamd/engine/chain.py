@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 from streamd.api import Batch, Codec, Fatal, Reject, Rejected, Rejects, Step, Timed, Typed
 from streamd.engine.failure import Resolver
 from streamd.engine.slot import Slot
+from streamd.engine.tap import Outlet
 from streamd.telemetry.metrics import StageMetrics
 
 
@@ -61,6 +62,9 @@ class Node:
 
         await self.resolver.resolve(batch, epochs, act)
         self._metrics.events.inc(len(batch))
+        if self.resolver.outlet.leaving:
+            for goes_to, result in out:
+                self.resolver.outlet.leaves(goes_to, result)
         return out
 
     def _goes_to(self, result: Batch, given: Batch, stream: str) -> str:
@@ -119,14 +123,20 @@ class TimedStep(NamedTuple):
     step: Timed
     stream: str
     first: int
+    outlet: Outlet
 
 
 class Entry(NamedTuple):
-    """How a source's batches come in: what decodes them, the stream, and the stops they skip."""
+    """How a source's batches come in: what decodes them, the stream, and the stops they skip.
+
+    Where the decoder is the source's own it is their outlet; `outlet` is for what passes it by.
+    """
 
     decoder: Node
     stream: str
     skip: int
+    codec: Codec
+    outlet: Outlet
 
 
 class Chain:
@@ -144,7 +154,9 @@ class Chain:
 
     async def enter(self, source: str, batch: Batch, epochs: Sequence[int]) -> None:
         """A batch from a source, through every step and into the slots."""
-        decoder, stream, skip = self._entries[source]
+        decoder, stream, skip, codec, outlet = self._entries[source]
+        if outlet.leaving and (skip or batch.decoded):
+            outlet.leaves(stream, batch, codec)
         if batch.decoded:
             await self.run(stream, batch, epochs)
             return

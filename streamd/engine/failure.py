@@ -30,6 +30,7 @@ from streamd.api import (
     StreamdError,
     Verdict,
 )
+from streamd.engine.tap import Outlet
 from streamd.telemetry.metrics import StageMetrics
 
 SPILL = "streamd.spill"
@@ -95,6 +96,7 @@ class Resolver:
     dropped: Callable[[Failure, Sequence[int], str], None]
     metrics: StageMetrics
     log: Logger
+    outlet: Outlet
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     keeps_state: bool = False
     buries_into: str | None = None
@@ -130,6 +132,7 @@ class Resolver:
         self.metrics.rejected(named)
         failure = self._failure(refused, named)
         if self.forgive(failure, epochs):
+            self.outlet.refuses(failure)
             self.health.well()
             return []
         return await self._carry_out(self._judge(failure), failure, refused, epochs)
@@ -189,8 +192,10 @@ class Resolver:
                     _Work(work.batch.take(first), spent, work.started),
                 ]
             case DeadLetter(stream):
+                self.outlet.refuses(failure)
                 await self.bury(self.buries_into or stream, failure, epochs)
             case Drop(reason):
+                self.outlet.refuses(failure)
                 self.dropped(failure, epochs, reason)
             case Stop(reason):
                 raise PipelineStopped(f"{self.stage}: {reason}") from failure.error

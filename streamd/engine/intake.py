@@ -142,13 +142,15 @@ class Intake:
         self._active += now - self._ticked
         self._ticked = now
         found = False
-        for step, stream, first in self._timed:
+        for step, stream, first, outlet in self._timed:
             for batch in step.tick(self._active):
                 if len(batch):
                     found = True
                     self._begins()
                     self._ledger.open.touched = True
                     epochs = (self._ledger.open.number,)
+                    if outlet.leaving:
+                        outlet.leaves(batch.stream or stream, batch)
                     if batch.stream is None:
                         await self._chain.run(stream, batch, epochs, first)
                     else:

@@ -175,8 +175,12 @@ class Slot:
                 await self.sink.write(batch)
             except Rejected as error:
                 self._wrote(len(batch) - len(error.rows), started)
+                if self.resolver.outlet.leaving:
+                    self.resolver.outlet.leaves("", batch.without(error.rows))
                 raise
         self._wrote(len(batch), started)
+        if self.resolver.outlet.leaving:
+            self.resolver.outlet.leaves("", batch)
 
     def _wrote(self, rows: int, started: float) -> None:
         self._metrics.write_duration.observe(anyio.current_time() - started)

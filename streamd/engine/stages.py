@@ -25,6 +25,7 @@ from streamd.api import (
 )
 from streamd.engine.plan import readable_streams
 from streamd.engine.store import Store
+from streamd.engine.tap import Outlets
 from streamd.settings.model import PipelineSpec, PluginSpec, StageSpec
 from streamd.telemetry.metrics import Telemetry
 
@@ -39,6 +40,7 @@ class Surroundings:
     state_dir: Path
     config_digest: str = ""
     extensions: Mapping[str, Mapping[str, type]] = field(default_factory=dict)
+    outlets: Outlets = field(default_factory=Outlets)
 
 
 @dataclass(frozen=True)

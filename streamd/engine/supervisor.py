@@ -17,6 +17,7 @@ from streamd.engine.reload import Change, prepare
 from streamd.engine.replay import ReplayRequest, RowAnswer, replay
 from streamd.engine.stages import Surroundings
 from streamd.engine.status import PipelineStatus, fill_gauges, status_of
+from streamd.engine.tap import Outlets
 from streamd.settings.model import PipelineSpec
 from streamd.settings.restart import lost_state
 
@@ -107,6 +108,11 @@ class Supervisor:
             self._log.warning("A step holds the chain: starting again from the checkpoint")
             self._life.fail(_StartAgain())
         return stood
+
+    @property
+    def outlets(self) -> Outlets:
+        """Where the pipeline can be tapped, whatever it does now."""
+        return self._around.outlets
 
     async def replay(self, request: ReplayRequest) -> list[RowAnswer]:
         """Let dead letters in again. Raises ReplayRefusedError."""

@@ -24,17 +24,16 @@ from streamd.engine.failure import SPILL, DeadLetterReader, Health, Resolver
 from streamd.engine.ledger import Ledger
 from streamd.engine.plan import Route, dead_letter_streams, feeds, readable_streams, routes
 from streamd.engine.slot import Slot
-from streamd.engine.stages import Stages
+from streamd.engine.stages import Stages, Surroundings
 from streamd.engine.undelivered import Undelivered
 from streamd.settings.model import MAIN, StageSpec
-from streamd.telemetry.metrics import Telemetry
 
 
 @dataclass(frozen=True)
 class Fixtures:
     """What stays through every version of the wiring. `sleep` is what a failing step waits with."""
 
-    telemetry: Telemetry
+    around: Surroundings
     ledger: Ledger
     undelivered: Undelivered
     progressed: Callable[[], None]
@@ -80,7 +79,7 @@ def wire(stages: Stages, fixtures: Fixtures, old: Wiring | None = None) -> Wirin
         stateful=stateful,
         state_keys={s.id: s.config.state_key() for s in stages.spec.steps if s.id in stateful},
         feeds=feeds(stages.spec),
-        timed=list(_timed(stages, plan)),
+        timed=list(_timed(stages, plan, wirer.resolvers)),
     )
 
 
@@ -134,15 +133,15 @@ class _Wirer:
         stream, codec = spec.output or MAIN, self._stages.codecs[spec.id]
         stops = lines[stream].stops if stream in lines else ()
         fused = decoder_for(codec, stops[0].node.step) if stops and not stops[0].taps else None
+        outlet = self._fixtures.around.outlets.of(self._stages.spec.name, spec.id)
         if fused is not None:
             first = stops[0].node
-            return Entry(
-                Node(fused, first.resolver, first.resolver.metrics, first.output), stream, 1
-            )
+            decoder = Node(fused, first.resolver, first.resolver.metrics, first.output)
+            return Entry(decoder, stream, 1, codec, outlet)
         resolver = self._resolver(
             spec, policies=self._stages.policies[spec.id], sleep=self._fixtures.sleep
         )
-        return Entry(Node(Decode(codec), resolver, resolver.metrics), stream, 0)
+        return Entry(Node(Decode(codec), resolver, resolver.metrics), stream, 0, codec, outlet)
 
     def _resolver(self, spec: StageSpec, **options: Any) -> Resolver:
         fixtures, pipeline = self._fixtures, self._stages.spec.name
@@ -156,8 +155,9 @@ class _Wirer:
             bury=undelivered.bury,
             forgive=undelivered.forgive,
             dropped=undelivered.dropped,
-            metrics=fixtures.telemetry.stage(pipeline, spec.id),
+            metrics=fixtures.around.telemetry.stage(pipeline, spec.id),
             log=self._log.bind(stage=spec.id),
+            outlet=fixtures.around.outlets.of(pipeline, spec.id),
             health=Health() if before is None else before.health,
             **options,
         )
@@ -172,7 +172,9 @@ def _line(route: Route, nodes: Mapping[str, Node], slots: Mapping[str, Slot]) ->
     )
 
 
-def _timed(stages: Stages, plan: Mapping[str, Route]) -> Iterator[TimedStep]:
+def _timed(
+    stages: Stages, plan: Mapping[str, Route], resolvers: Mapping[str, Resolver]
+) -> Iterator[TimedStep]:
     """What a step makes of time goes on behind it where it rewrites its stream."""
     for spec in stages.spec.steps:
         step = stages.steps[spec.id]
@@ -180,4 +182,5 @@ def _timed(stages: Stages, plan: Mapping[str, Route]) -> Iterator[TimedStep]:
             continue
         stream = spec.output or (spec.inputs[0] if spec.inputs else MAIN)
         hops = [hop.step.id for hop in plan[stream].hops] if stream in plan else []
-        yield TimedStep(step, stream, hops.index(spec.id) + 1 if spec.id in hops else 0)
+        first = hops.index(spec.id) + 1 if spec.id in hops else 0
+        yield TimedStep(step, stream, first, resolvers[spec.id].outlet)

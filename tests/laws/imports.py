@@ -26,6 +26,7 @@ LAYERS: Mapping[str, int] = {
     "streamd.reloading": 3,
     "streamd.reporting": 3,
     "streamd.notify": 1,
+    "streamd.tapping": 3,
     "streamd.testing": 3,
     "streamd.cli": 4,
     "streamd.__main__": 5,

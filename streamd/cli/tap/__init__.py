@@ -1,0 +1,1 @@
+"""`streamd tap`: a look at what flows, by way of the daemon's control socket."""
