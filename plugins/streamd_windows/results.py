@@ -75,28 +75,34 @@ class ResultRows:
             rows.append(row)
         return rows
 
-    def row(
+    def each(
         self,
-        span: tuple[int, int],
-        key: Key,
-        pane: int,
-        columns: tuple[Sequence[str], tuple[Any, ...]],
-        watermark: int | None,
-    ) -> dict[str, Any]:
-        """One row, for windows that are each their own."""
-        one = self._one_name
-        identity = (*span, key, pane) if self.keep_panes else (*span, key)
-        row = {
-            "window": self.stage,
-            "id": self.identity(*identity),
-            "start": self.show(span[0]),
-            "end": self.show(span[1]),
-            "key": {one: key} if one and type(key) is str else key_dict(self.names, key),
-            "pane": pane,
-            "watermark": None if watermark is None else self.show(watermark),
-        }
-        row.update(zip(*columns, strict=True))
-        return row
+        windows: Sequence[tuple[int, int, Key, int, int | None]],
+        names: Sequence[str],
+        results: Sequence[tuple[Any, ...]],
+    ) -> list[dict[str, Any]]:
+        """Rows of windows that are each their own: (start, end, key, pane, watermark)."""
+        base = blake2b(self._seed, digest_size=16)
+        show, stage, key_names, one = self.show, self.stage, self.names, self._one_name
+        keep = self.keep_panes
+        rows = []
+        for start, end, key, pane, mark in windows:
+            digest = base.copy()
+            digest.update(pack_key((start, end, key, pane) if keep else (start, end, key)))
+            row = {
+                "window": stage,
+                "id": digest.hexdigest(),
+                "start": show(start),
+                "end": show(end),
+                "key": {one: key} if one and type(key) is str else key_dict(key_names, key),
+                "pane": pane,
+                "watermark": None if mark is None else show(mark),
+            }
+            rows.append(row)
+        for at, name in enumerate(names):
+            for row, values in zip(rows, results, strict=True):
+                row[name] = values[at]
+        return rows
 
 
 def batches(stage: str, chunks: Iterable[Chunk], *, repeats: bool = True) -> list[Batch]:

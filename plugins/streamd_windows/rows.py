@@ -84,7 +84,8 @@ class Windower(Protocol):
     def careless(self, time: int) -> int:
         """An event of this time needs no care while the watermark is below what this returns.
 
-        Neither is it late then, nor does it belong to a window that is done. Ascends with `time`.
+        Neither is it late then, nor does it belong to a window that is done. Ascends with `time`,
+        and is after it.
         """
         ...
 

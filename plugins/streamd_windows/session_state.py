@@ -24,8 +24,8 @@ class Session(Struct, gc=False):
     """A run of events of one key, as far as one partition has it. Times are in ms.
 
     `rows` counts the results that have shown it, `seen` the events that they had counted; `fired`
-    tells that it has been emitted as complete and only waits for late events. `stored`: a piece
-    holds it.
+    tells that it has been emitted as complete and only waits for late events. `changed`: the next
+    checkpoint has to write it. `stored`: a piece holds it. `over`: closed, or merged into another.
     """
 
     key: Key
@@ -35,11 +35,17 @@ class Session(Struct, gc=False):
     rows: int = 0
     seen: int = 0
     fired: bool = False
+    changed: bool = False
     stored: bool = False
+    over: bool = False
 
 
 class SessionBody:
-    """Sessions by key, and their cells by session number."""
+    """Sessions by key, and their cells by session number.
+
+    `latest` has the last session of each key, `earlier` the others, of the few keys that have
+    others: an event belongs to the last one, nearly always.
+    """
 
     __slots__ = (
         "_aggregates",
@@ -50,7 +56,8 @@ class SessionBody:
         "_stored",
         "cells",
         "changed",
-        "held",
+        "earlier",
+        "latest",
         "live",
         "next_number",
         "partition",
@@ -58,8 +65,8 @@ class SessionBody:
 
     def __init__(self, aggregates: Sequence[Aggregate], partition: str) -> None:
         self.partition = partition
-        # Most keys have one session; a list costs more than the session itself.
-        self.held: dict[Key, Session | list[Session]] = {}
+        self.latest: dict[Key, Session] = {}
+        self.earlier: dict[Key, list[Session]] = {}
         self.cells: list[Cells] = [aggregate.cells() for aggregate in aggregates]
         self.changed: dict[int, Session] = {}
         self.live = 0
@@ -73,15 +80,13 @@ class SessionBody:
 
     def of(self, key: Key) -> list[Session]:
         """The sessions of a key, the earliest first."""
-        held = self.held.get(key)
-        if held is None:
-            return []
-        return [held] if isinstance(held, Session) else held
+        latest = self.latest.get(key)
+        return [] if latest is None else [*self.earlier.get(key, ()), latest]
 
-    def holds(self, session: Session) -> bool:
-        """Whether this very session is still there: not merged, not closed."""
-        held = self.held.get(session.key)
-        return held is session or (type(held) is list and any(s is session for s in held))
+    def __iter__(self) -> Iterator[Session]:
+        for key, latest in self.latest.items():
+            yield from self.earlier.get(key, ())
+            yield latest
 
     def open(self, key: Key, time: int) -> Session:
         """A new session of one event."""
@@ -89,25 +94,38 @@ class SessionBody:
         self.next_number = number + 1
         self.live += 1
         session = Session(key, time, time, number)
-        held = self.held.get(key)
-        if held is None:
-            self.held[key] = session
-        else:
-            self.held[key] = sorted([*self.of(key), session], key=_start)
+        latest = self.latest.get(key)
+        if latest is not None:
+            if time < latest.start:
+                self._keep(key, [*self.of(key), session])
+                return session
+            self.earlier.setdefault(key, []).append(latest)
+        self.latest[key] = session
         return session
 
-    def close(self, session: Session) -> list[Any]:
-        """Forget a session; returns its cells."""
-        left = [other for other in self.of(session.key) if other is not session]
-        if not left:
-            del self.held[session.key]
+    def note(self, session: Session) -> None:
+        """The next checkpoint has to write it."""
+        session.changed = True
+        self.changed[session.number] = session
+
+    def close(self, session: Session) -> None:
+        """Forget a session and its cells."""
+        key, number = session.key, session.number
+        earlier = self.earlier.get(key)
+        if earlier is None:
+            del self.latest[key]
+        elif len(earlier) == 1 and earlier[0] is session:
+            del self.earlier[key]
         else:
-            self.held[session.key] = left if len(left) > 1 else left[0]
+            self._keep(key, [other for other in self.of(key) if other is not session])
+        session.over = True
         self.live -= 1
-        self.changed.pop(session.number, None)
+        if session.changed:
+            del self.changed[number]
         if session.stored:
-            self._gone.append(session.number)
-        return [cells.pop(session.number, None) for cells in self.cells]
+            self._gone.append(number)
+        for cells in self.cells:
+            cells.pop(number, None)
 
     def merge(self, into: Session, other: Session) -> None:
         """Two sessions turn out to be one."""
@@ -115,18 +133,28 @@ class SessionBody:
         into.last = max(into.last, other.last)
         into.rows += other.rows
         into.seen += other.seen
-        parts = self.close(other)
-        if type(held := self.held[into.key]) is list:
-            held.sort(key=_start)
+        parts = [cells.get(other.number) for cells in self.cells]
+        self.close(other)
+        self._keep(into.key, self.of(into.key))
         for aggregate, cells, part in zip(self._aggregates, self.cells, parts, strict=True):
             if part is not None:
                 aggregate.absorb(cells, {into.number: part})
+
+    def _keep(self, key: Key, sessions: list[Session]) -> None:
+        """These are the sessions of the key, at least one."""
+        *earlier, self.latest[key] = sorted(sessions, key=_start)
+        if earlier:
+            self.earlier[key] = earlier
+        else:
+            self.earlier.pop(key, None)
 
     def changes(self) -> Iterator[tuple[SubKey, bytes | None]]:
         changed, gone = self.changed, self._gone
         if not changed and not gone:
             return
         self.changed, self._gone = {}, []
+        for session in changed.values():
+            session.changed = False
         self._shrink()
         self._stored += len(changed) + len(gone)
         sessions = list(changed.values())
@@ -135,7 +163,7 @@ class SessionBody:
             self._first, self._stored = self._next, self.live
             if not self.live:
                 return
-            sessions, gone = list(self._all()), []
+            sessions, gone = list(self), []
         yield ("s", self._next), self._encode(sessions, gone)
         self._next += 1
 
@@ -158,15 +186,12 @@ class SessionBody:
         self._peak = max(self._peak, self.live)
         if 8 * self.live < self._peak:
             self._peak = self.live
-            self.held = dict(self.held.items())
+            self.latest = dict(self.latest.items())
+            self.earlier = dict(self.earlier.items())
             for number, aggregate in enumerate(self._aggregates):
                 cells = aggregate.cells()
                 aggregate.absorb(cells, self.cells[number])
                 self.cells[number] = cells
-
-    def _all(self) -> Iterator[Session]:
-        for key in self.held:
-            yield from self.of(key)
 
     def _encode(self, sessions: list[Session], gone: list[int]) -> bytes:
         """Column by column: much less work, and less text, than session by session."""

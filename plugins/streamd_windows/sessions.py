@@ -7,17 +7,15 @@ overlap are one session when it is emitted.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
 from typing import Any
 
-from streamd_windows.aggregates import Cells
 from streamd_windows.keys import Key
 from streamd_windows.results import ResultRows
 from streamd_windows.rows import Chunk, Columns, Rows
+from streamd_windows.session_calendar import Calendar
 from streamd_windows.session_state import Session, SessionBody
-from streamd_windows.session_whole import Whole, whole_session
+from streamd_windows.session_whole import Whole, shown, whole_session
 from streamd_windows.slices import NEVER, Slice, Slices
 
 _CHUNK = 1000
@@ -42,24 +40,20 @@ class SessionWindower:
         self._columns = columns
         self._results = results
         self._lateness = lateness
-        # (time to look, partition, number, serial, session). A session that grows is not told to
-        # the queue: what comes up too early is put back.
-        self._queue: list[tuple[int, str, int, int, Session]] = []
-        self._serial = count()
+        self._calendar = Calendar(gap, lateness)
         self._latest = NEVER
 
     def body(self, partition: str) -> SessionBody:
         return SessionBody(self._columns.aggregates, partition)
 
     def restored(self, slice_: Slice) -> None:
-        for key in slice_.body.held:
-            for session in slice_.body.of(key):
-                self._latest = max(self._latest, session.last + self._gap)
-                self._queue_up(slice_, session, session.last + self._gap)
+        for session in slice_.body:
+            end = session.last + self._gap
+            self._latest = max(self._latest, end)
+            self._calendar.push(end, slice_.name, session)
 
     def revoked(self, slice_: Slice) -> None:
-        self._queue = [entry for entry in self._queue if entry[1] != slice_.name]
-        heapq.heapify(self._queue)
+        self._calendar.remove(slice_.name)
 
     def careless(self, time: int) -> int:
         return time + 1
@@ -82,20 +76,19 @@ class SessionWindower:
         return []
 
     def advance(self, watermark: int) -> Iterator[list[Chunk]]:
-        while self._queue and self._queue[0][0] <= watermark:
-            yield from self._show(self._due(watermark), watermark, complete=True)
+        while due := self._due(watermark):
+            yield self._show(due, watermark, complete=True)
 
     def early(self, watermark: int | None) -> Iterator[list[Chunk]]:
         changed: list[Whole] = []
         for name in sorted(self.slices):
             slice_ = self.slices[name]
-            for key in list(slice_.body.held):
-                for session in slice_.body.of(key):
-                    whole = whole_session(self.slices, self._gap, slice_, session)
-                    if whole.parts[0][1] is session and self._unseen(whole):
-                        changed.append(whole)
+            for session in slice_.body:
+                whole = whole_session(self.slices, self._gap, slice_, session)
+                if whole.first is session and self._unseen(whole):
+                    changed.append(whole)
             for at in range(0, len(changed), _CHUNK):
-                yield from self._show(changed[at : at + _CHUNK], watermark, complete=False)
+                yield self._show(changed[at : at + _CHUNK], watermark, complete=False)
             changed = []
 
     def horizon(self) -> int | None:
@@ -108,7 +101,7 @@ class SessionWindower:
         bodies = [slice_.body for slice_ in self.slices.values()]
         return {
             "window_open": sum(body.live for body in bodies),
-            "window_keys": sum(len(body.held) for body in bodies),
+            "window_keys": sum(len(body.latest) for body in bodies),
         }
 
     # --- adding ---
@@ -133,23 +126,20 @@ class SessionWindower:
         """The session of each event, by number."""
         numbers: list[int] = []
         moved: dict[int, int] = {}
-        get, changed, gap = body.held.get, body.changed, self._gap
+        latest, gap, note = body.latest.get, self._gap, body.note
         for key, time in zip(rows.keys, rows.times, strict=True):
-            held = get(key)
-            session = held[-1] if isinstance(held, list) else held
-            if session is None:
+            session = latest(key)
+            if session is None or time >= session.last + gap:
                 session = self._open(rows.slice, key, time)
-            # The usual case, an event that belongs to the latest session of its key.
-            elif session.start <= time < session.last + gap:
-                if time > session.last:
-                    session.last = time
-                    if session.fired:
-                        self._reopen(rows.slice, session)
-            else:
+            elif time < session.start:
                 session = self._place(rows.slice, key, time, moved)
-            number = session.number
-            changed[number] = session
-            numbers.append(number)
+            elif time > session.last:  # the usual case
+                session.last = time
+            if session.fired:
+                self._reopen(rows.slice, session)
+            if not session.changed:
+                note(session)
+            numbers.append(session.number)
         if moved:
             numbers = [_follow(moved, number) for number in numbers]
         self._latest = max(self._latest, max(rows.times) + gap)
@@ -157,10 +147,11 @@ class SessionWindower:
 
     def _open(self, slice_: Slice, key: Key, time: int) -> Session:
         session: Session = slice_.body.open(key, time)
-        self._queue_up(slice_, session, time + self._gap)
+        self._calendar.push(time + self._gap, slice_.name, session)
         return session
 
     def _place(self, slice_: Slice, key: Key, time: int, moved: dict[int, int]) -> Session:
+        """The session of an event that comes before the last one of its key."""
         body: SessionBody = slice_.body
         near = [session for session in body.of(key) if self._touches(session, time)]
         if not near:
@@ -173,18 +164,12 @@ class SessionWindower:
         for other in near[1:]:
             moved[other.number] = session.number
             body.merge(session, other)
-        if session.fired:
-            self._reopen(slice_, session)
         return session
 
     def _reopen(self, slice_: Slice, session: Session) -> None:
         """More has come for a session that had been emitted."""
         session.fired = False
-        self._queue_up(slice_, session, session.last + self._gap)
-
-    def _queue_up(self, slice_: Slice, session: Session, at: int) -> None:
-        entry = (at, slice_.name, session.number, next(self._serial), session)
-        heapq.heappush(self._queue, entry)
+        self._calendar.push(session.last + self._gap, slice_.name, session)
 
     # --- emitting ---
 
@@ -192,82 +177,68 @@ class SessionWindower:
         """Up to a chunk of sessions that are over, in the order of their ends."""
         due: list[Whole] = []
         taken: set[int] = set()
-        while self._queue and self._queue[0][0] <= watermark and len(due) < _CHUNK:
-            at, name, _, _, session = heapq.heappop(self._queue)
-            slice_ = self.slices.get(name)
-            if slice_ is None or id(session) in taken:
+        pop, push = self._calendar.pop, self._calendar.push
+        while len(due) < _CHUNK and (entry := pop(watermark)) is not None:
+            at, name, _, session = entry
+            if session.over or id(session) in taken:
                 continue
-            if not slice_.body.holds(session):
-                continue  # merged or emitted with another one
+            slice_ = self.slices[name]
             whole = whole_session(self.slices, self._gap, slice_, session)
             kept_until = whole.end + self._lateness
             if whole.end > at:
                 # It has grown since. Also if it is over: results come in the order of their ends.
-                self._queue_up(slice_, session, whole.end)
-            elif not all(part.fired for _, part in whole.parts):
-                taken.update(id(part) for _, part in whole.parts)
+                push(whole.end, name, session)
+            elif not whole.fired():
+                taken.add(id(whole.first))
+                taken.update(id(part) for _, part in whole.others)
                 due.append(whole)
             elif kept_until > watermark:
-                self._queue_up(slice_, session, kept_until)
+                push(kept_until, name, session)
             else:
-                for other, part in whole.parts:
-                    other.body.close(part)
+                self._forget(whole)
         return due
 
     def _unseen(self, whole: Whole) -> int:
-        return sum(s.body.cells[0][part.number] - part.seen for s, part in whole.parts)
+        return sum(s.body.cells[0][part.number] - part.seen for s, part in whole.parts())
 
-    def _show(
-        self, sessions: list[Whole], watermark: int | None, *, complete: bool
-    ) -> Iterator[list[Chunk]]:
+    def _show(self, sessions: list[Whole], watermark: int | None, *, complete: bool) -> list[Chunk]:
         """Rows of some sessions, by the partition that owns them."""
         owned: dict[str, list[Whole]] = {}
         for whole in sessions:
-            owned.setdefault(whole.parts[0][0].name, []).append(whole)
-        for mine in owned.values():
-            yield [self._chunk(mine, watermark, complete)]
+            owned.setdefault(whole.owner.name, []).append(whole)
+        return [self._chunk(mine, watermark, complete) for mine in owned.values()]
 
     def _chunk(self, sessions: list[Whole], watermark: int | None, complete: bool) -> Chunk:
         """Rows of one partition's sessions; those that are complete and over are forgotten."""
-        chunk = Chunk(sessions[0].parts[0][0], [], [])
-        values = self._columns.results(self._merged(sessions), range(len(sessions)))
-        names = self._columns.names
-        for whole, shown in zip(sessions, values, strict=True):
-            owner, first = whole.parts[0]
-            pane = sum(part.rows for _, part in whole.parts)
+        windows = []
+        for whole in sessions:
+            pane = whole.pane()
             mark = whole.end if complete and not pane else watermark
-            span = whole.start, whole.end
-            chunk.values.append(self._results.row(span, first.key, pane, (names, shown), mark))
-            chunk.times.append(whole.end)
-            over = complete and whole.end + self._lateness <= (watermark or NEVER)
-            for slice_, part in whole.parts:
-                if over:
-                    slice_.body.close(part)
-                else:
-                    self._mark(slice_, part, complete)
-            if not over:
-                first.rows += 1
-                if complete:
-                    self._queue_up(owner, first, whole.end + self._lateness)
-        return chunk
+            windows.append((whole.start, whole.end, whole.first.key, pane, mark))
+        values = shown(self._columns, sessions)
+        rows = self._results.each(windows, self._columns.names, values)
+        over = watermark - self._lateness if complete and watermark is not None else NEVER
+        for whole in sessions:
+            if whole.end <= over:
+                self._forget(whole)
+            else:
+                self._remember(whole, complete)
+        return Chunk(sessions[0].owner, rows, [whole.end for whole in sessions])
 
-    def _mark(self, slice_: Slice, part: Session, complete: bool) -> None:
-        part.fired = complete
-        part.seen = slice_.body.cells[0][part.number]
-        slice_.body.changed[part.number] = part
+    def _forget(self, whole: Whole) -> None:
+        whole.owner.body.close(whole.first)
+        for slice_, part in whole.others:
+            slice_.body.close(part)
 
-    def _merged(self, sessions: list[Whole]) -> list[Cells]:
-        """The cells of each session, by its place in the list."""
-        columns: list[Cells] = []
-        for number, aggregate in enumerate(self._columns.aggregates):
-            cells: Cells = {}
-            for at, whole in enumerate(sessions):
-                held = [s.body.cells[number].get(part.number) for s, part in whole.parts]
-                parts: list[Cells] = [{at: cell} for cell in held if cell is not None]
-                if parts:
-                    cells.update(aggregate.combine(parts))
-            columns.append(cells)
-        return columns
+    def _remember(self, whole: Whole, complete: bool) -> None:
+        """A session has been emitted, and may be emitted once more."""
+        whole.first.rows += 1
+        for slice_, part in whole.parts():
+            part.fired = complete
+            part.seen = slice_.body.cells[0][part.number]
+            slice_.body.note(part)
+            if complete:
+                self._calendar.push(whole.end + self._lateness, slice_.name, part)
 
 
 def _follow(moved: dict[int, int], number: int) -> Any:

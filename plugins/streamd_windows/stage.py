@@ -14,7 +14,7 @@ from streamd_windows.meters import Meters
 from streamd_windows.results import batches
 from streamd_windows.rows import Chunk, Columns, Rows, Windower
 from streamd_windows.slices import NEVER, Changes, Slice
-from streamd_windows.times import time_reader, to_text
+from streamd_windows.times import future_reject, late_reject, time_reader
 from streamd_windows.watermarks import Watermarks
 
 # A window of a million keys is emitted over several calls: the engine takes what it is given.
@@ -99,7 +99,7 @@ class WindowStage:
                 out.append(batch.take(rows, stream=self._late_stream))
             else:
                 rejects.update(
-                    (row, self._late_reject(times[i])) for row, i in zip(rows, late, strict=True)
+                    (row, late_reject(times[i])) for row, i in zip(rows, late, strict=True)
                 )
         if rejects:
             out.append(Rejects(rejects))
@@ -154,7 +154,7 @@ class WindowStage:
         if times and max(times) > limit:
             for row, time in enumerate(times):
                 if time > limit:
-                    rejects[row] = Reject("future", f"{to_text(time)} is too far in the future")
+                    rejects[row] = future_reject(time)
         return times, rejects
 
     def _add(self, batch: Batch, times: list[int], now: int) -> tuple[list[int], list[Chunk]]:
@@ -197,8 +197,11 @@ class WindowStage:
         if self._by_clock:
             return self._windower.add(rows, None), []
         floor = max(slice_.floor, self._floor)
-        after = max(floor, min(slice_.high - self._slack, others))
-        if self._windower.careless(min(times)) > after:
+        before, after = [max(floor, min(t - self._slack, others)) for t in (high, slice_.high)]
+        # In the order of time, as most batches are, each event moves the watermark up to itself
+        # at most: it is enough that the first one is not behind.
+        careless = self._windower.careless(min(times))
+        if careless > after or (careless > before and times == sorted(times)):
             return self._windower.add(rows, None), []
         if self._waits:
             return self._windower.add(rows, [after] * len(times)), []
@@ -290,6 +293,3 @@ class WindowStage:
             if slice_.floor < self._floor:
                 slice_.floor = self._floor
                 slice_.changed = True
-
-    def _late_reject(self, time: int) -> Reject:
-        return Reject("late", f"{to_text(time)} is before the watermark, its windows are closed")

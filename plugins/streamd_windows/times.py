@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from streamd.api import Batch, ConfigError
+from streamd.api import Batch, ConfigError, Reject
 from streamd_expressions import ExpressionError, compile_expression
 
 Unit = Literal["auto", "s", "ms", "us", "ns"]
@@ -55,6 +55,14 @@ def to_text(ms: int) -> str:
         return str(ms)
     moment = _NAIVE_EPOCH + timedelta(milliseconds=ms)
     return f"{moment.isoformat(timespec='milliseconds')}Z"
+
+
+def late_reject(ms: int) -> Reject:
+    return Reject("late", f"{to_text(ms)} is before the watermark, its windows are closed")
+
+
+def future_reject(ms: int) -> Reject:
+    return Reject("future", f"{to_text(ms)} is too far in the future")
 
 
 def time_reader(path: str, unit: Unit) -> Callable[[Batch], Times]:
