@@ -19,7 +19,7 @@ from streamd.api import (
 from streamd_avro.builtin import EVENT
 from streamd_avro.decoding import compile_decoder
 from streamd_avro.encoding import compile_encoder
-from streamd_avro.framing import Bare, Framing, Local, SingleObject
+from streamd_avro.framing import Asking, Bare, Framing, Local, SingleObject
 from streamd_avro.problems import Malformed, NotEncodable, Unresolvable
 from streamd_avro.registry import FILE, get_schema_registry, parse_version
 from streamd_avro.schema import NotRegisteredError, Type
@@ -72,14 +72,14 @@ class AvroCodec:
             bool,
             doc(
                 "Register the schema under the subject and write with it. Otherwise the subject's"
-                " latest version is what is written, as found at the first write."
+                " latest version is what is written, as found before the first write."
             ),
         ] = False
         timeout: Annotated[
             Duration,
             doc(
-                "Longest time that an unknown schema may hold up the pipelines while the registry"
-                " is asked for it; after that the batch is tried again."
+                "Longest time to wait for the registry's answers about a batch; after that it is"
+                " asked again, and the events are held back meanwhile."
             ),
         ] = Duration("2s")
 
@@ -87,10 +87,33 @@ class AvroCodec:
         _check(config, context.role)
         self._config = config
         self._local = Local(get_schema_registry(context.state_dir / FILE))
+        self._writes = context.role == "sink"
         self._framing = _framing(config, context, self._local)
+        self._asking = self._framing if isinstance(self._framing, Asking) else None
+        self.prepares = self._asking is not None
         self._decoders: dict[bytes, Decode] = {}
         self._encode: Callable[[Any], bytes] | None = None
         self._header = b""
+
+    async def prepare_to_decode(self, raws: Sequence[bytes | None]) -> None:
+        """See `Prepares`."""
+        size = self._framing.size
+        new = {raw[:size] for raw in raws if raw is not None} - self._decoders.keys()
+        if new and self._asking is not None:
+            await self._asking.learn(new)
+
+    async def prepare_to_encode(self, values: Sequence[Any]) -> None:
+        """See `Prepares`."""
+        if values and self._encode is None and self._asking is not None:
+            await self._asking.learn_writer()
+
+    async def healthcheck(self) -> str:
+        """See `Probe`."""
+        if self._asking is not None:
+            return await self._asking.look(writes=self._writes)
+        config = self._config
+        self._framing.writer()
+        return f"the schema {config.schema} {config.version} is there"
 
     def decode(self, raws: Sequence[bytes | None]) -> tuple[list[Any], dict[int, Reject]]:
         """See `Codec.decode`.
@@ -98,7 +121,6 @@ class AvroCodec:
         Raises Retryable or Misconfigured if the schema of a record cannot be had now: then nothing
         is known of the batch.
         """
-        unknown = self._learn(raws)
         decoders, size = self._decoders, self._framing.size
 
         def decode(raw: bytes) -> Any:
@@ -106,6 +128,7 @@ class AvroCodec:
 
         values: list[Any] = []
         rejects: dict[int, Reject] = {}
+        unknown: dict[bytes, Reject] | None = None
         records: Any = iter(raws)
         while True:
             try:
@@ -114,17 +137,18 @@ class AvroCodec:
                 return values, rejects
             except (Malformed, Unresolvable, KeyError, TypeError) as error:
                 raw = raws[len(values)]
-                rejects[len(values)] = _reject(
-                    raw, error, None if raw is None else unknown.get(raw[:size])
-                )
+                if unknown is None and isinstance(error, KeyError):
+                    unknown = self._learn(raws)
+                    records = iter(raws[len(values) :])
+                    continue
+                reject = None if raw is None else (unknown or {}).get(raw[:size])
+                rejects[len(values)] = reject or _reject(raw, error)
                 values.append(None)
 
     def _learn(self, raws: Sequence[bytes | None]) -> dict[bytes, Reject]:
         """Make a decoder for every header of the batch; why there is none for some."""
         size = self._framing.size
         new = {raw[:size] for raw in raws if raw is not None} - self._decoders.keys()
-        if not new:
-            return {}
         unknown = {}
         for header, found in self._framing.schemas(new).items():
             if isinstance(found, Reject):
@@ -171,6 +195,8 @@ def _check(config: AvroCodec.Config, role: str) -> None:
         if url.username or url.password:
             message = "put the user and the password under `user` and `password`, not in the URL"
             raise ConfigError(message, path="registry")
+        if ":" in config.user:
+            raise ConfigError("no registry can take a user name with a colon", path="user")
         if role == "sink" and not config.subject:
             raise ConfigError("writing in the format confluent needs a subject", path="subject")
     elif config.registry:
@@ -197,11 +223,9 @@ def _framing(config: AvroCodec.Config, context: StageContext, local: Local) -> F
     return Confluent(client, config.subject, config.timeout, register)
 
 
-def _reject(raw: bytes | None, error: Exception, unknown: Reject | None) -> Reject:
+def _reject(raw: bytes | None, error: Exception) -> Reject:
     if raw is None:
         return Reject("tombstone", "the record has no value (a Kafka tombstone)")
-    if unknown is not None:
-        return unknown
     if isinstance(error, Malformed):
         return Reject("malformed_avro", str(error)[:500], error_type="Malformed")
     if isinstance(error, Unresolvable):

@@ -1,18 +1,13 @@
-"""A client of a Confluent-compatible schema registry: the parts of its REST API that codecs need.
-
-Blocking, to be called in a thread.
-"""
+"""A client of a Confluent-compatible schema registry: what codecs need of its REST API."""
 
 from __future__ import annotations
 
 import base64
-import http.client
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+import aiohttp
 import msgspec
 from msgspec import Struct
 
@@ -50,14 +45,8 @@ class _Fault(Struct):
     message: str = ""
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would take the password to wherever it leads."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_NoRedirect)
+class _Compatibility(Struct):
+    is_compatible: bool
 
 
 class RegistryClient:
@@ -67,39 +56,51 @@ class RegistryClient:
     def __init__(self, url: str, *, user: str, password: str, timeout: float) -> None:
         """`url` may hold a path; `timeout` is in seconds, of one request."""
         self._base = url.rstrip("/")
-        self._timeout = timeout
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._headers = {"Accept": _MEDIA, "Content-Type": _MEDIA}
         if user:
             token = base64.b64encode(f"{user}:{password}".encode()).decode()
             self._headers["Authorization"] = f"Basic {token}"
 
-    def schema(self, number: int) -> Type:
+    async def schema(self, number: int) -> Type:
         """The schema with this id.
 
         Raises also NotRegisteredError, and SchemaError if it is no Avro schema.
         """
-        return self._parse(self._get(f"/schemas/ids/{number}", _Answer))
+        return await self._parse(await self._get(f"/schemas/ids/{number}", _Answer))
 
-    def latest(self, subject: str) -> tuple[int, Type]:
+    async def latest(self, subject: str) -> tuple[int, Type]:
         """The id and the schema of a subject's latest version.
 
         Raises also NotRegisteredError, and SchemaError if it is no Avro schema.
         """
-        answer = self._get(f"/subjects/{quote(subject, safe='')}/versions/latest", _Answer)
-        return answer.id, self._parse(answer)
+        answer = await self._get(f"/subjects/{quote(subject, safe='')}/versions/latest", _Answer)
+        return answer.id, await self._parse(answer)
 
-    def register(self, subject: str, schema: Any) -> int:
+    async def register(self, subject: str, schema: Any) -> int:
         """The id of a schema in a subject, which gets a new version unless it has it already."""
-        body = {"schema": msgspec.json.encode(schema).decode()}
-        return self._get(f"/subjects/{quote(subject, safe='')}/versions", _Id, body).id
+        path = f"/subjects/{quote(subject, safe='')}/versions"
+        return (await self._get(path, _Id, _schema_as_body(schema))).id
 
-    def _parse(self, answer: _Answer) -> Type:
+    async def is_compatible(self, subject: str, schema: Any) -> bool:
+        """Whether the registry would take the schema as a subject's next version."""
+        path = f"/compatibility/subjects/{quote(subject, safe='')}/versions/latest"
+        try:
+            return (await self._get(path, _Compatibility, _schema_as_body(schema))).is_compatible
+        except NotRegisteredError:
+            return True  # the first of the subject
+
+    async def ping(self) -> None:
+        """See that it is a registry, and takes user and password."""
+        await self._get("/schemas/types", list[str])
+
+    async def _parse(self, answer: _Answer) -> Type:
         known: dict[str, Named] = {}
-        self._add_references(answer, known, set())
+        await self._add_references(answer, known, set())
         _require_avro(answer)
         return parse_text(answer.schema, known)
 
-    def _add_references(
+    async def _add_references(
         self, answer: _Answer, known: dict[str, Named], seen: set[tuple[str, int]]
     ) -> None:
         """The named types of other schemas that this one builds on, innermost first."""
@@ -111,28 +112,52 @@ class RegistryClient:
             if len(seen) > _MAX_REFERENCES:
                 raise SchemaError(f"$: more than {_MAX_REFERENCES} references")
             subject = quote(reference.subject, safe="")
-            other = self._get(f"/subjects/{subject}/versions/{reference.version}", _Answer)
-            self._add_references(other, known, seen)
+            other = await self._get(f"/subjects/{subject}/versions/{reference.version}", _Answer)
+            await self._add_references(other, known, seen)
             _require_avro(other)
             known.update(named_types(parse_text(other.schema, known)))
 
-    def _get(self, path: str, shape: type[T], body: Mapping[str, Any] | None = None) -> T:
+    async def _get(self, path: str, shape: type[T], body: Mapping[str, Any] | None = None) -> T:
         url = self._base + path
-        data = None if body is None else msgspec.json.encode(body)
-        request = urllib.request.Request(url, data=data, headers=self._headers)
         try:
-            with _OPENER.open(request, timeout=self._timeout) as response:
-                content = response.read(_MAX_ANSWER)
-        except urllib.error.HTTPError as error:
-            with error:
-                raise _refusal(url, error) from None
-        except (OSError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", error)
-            raise Retryable(f"schema registry {url}: {reason!s:.200}") from None
+            # Seldom asked, and then once: nothing is kept open.
+            async with (
+                aiohttp.ClientSession(headers=self._headers, timeout=self._timeout) as session,
+                session.request(
+                    "GET" if body is None else "POST",
+                    url,
+                    data=None if body is None else msgspec.json.encode(body),
+                    # A redirect would take the password to wherever it leads.
+                    allow_redirects=False,
+                ) as response,
+            ):
+                content = await _content(response)
+        except aiohttp.InvalidURL as error:
+            raise Misconfigured(f"{url} is no URL: {error!s:.200}") from None
+        except TimeoutError:
+            raise Retryable(f"schema registry {url}: no answer in time") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise Retryable(f"schema registry {url}: {error!s:.200}") from None
+        if response.status != 200:
+            raise _refusal(url, response, content)
         try:
             return msgspec.json.decode(content, type=shape)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Misconfigured(f"{url} is no schema registry: {error!s:.200}") from None
+
+
+async def _content(response: aiohttp.ClientResponse) -> bytes:
+    """No more of it than a schema can have: the rest makes it none."""
+    content = bytearray()
+    async for chunk in response.content.iter_chunked(65536):
+        content += chunk
+        if len(content) > _MAX_ANSWER:
+            break
+    return bytes(content)
+
+
+def _schema_as_body(schema: Any) -> dict[str, str]:
+    return {"schema": msgspec.json.encode(schema).decode()}
 
 
 def _require_avro(answer: _Answer) -> None:
@@ -140,20 +165,20 @@ def _require_avro(answer: _Answer) -> None:
         raise SchemaError(f"$: the schema is {answer.schema_type}, not AVRO")
 
 
-def _refusal(url: str, error: urllib.error.HTTPError) -> Exception:
-    fault = _fault_of(error)
-    told = f"schema registry {url}: {error.code} {fault.message or error.reason!s:.500}"
-    if error.code in _LATER or error.code >= 500:
-        after = error.headers.get("Retry-After", "")
+def _refusal(url: str, response: aiohttp.ClientResponse, content: bytes) -> Exception:
+    status, fault = response.status, _fault_of(content)
+    told = f"schema registry {url}: {status} {fault.message or response.reason!s:.500}"
+    if status in _LATER or status >= 500:
+        after = response.headers.get("Retry-After", "")
         return Retryable(told, after=float(after) if after.isdigit() else None)
     # A 404 without the registry's own code comes of a wrong URL, and says nothing of a schema.
-    if error.code == 404 and 40400 <= fault.error_code < 40500:
+    if status == 404 and 40400 <= fault.error_code < 40500:
         return NotRegisteredError(told)
     return Misconfigured(told)
 
 
-def _fault_of(error: urllib.error.HTTPError) -> _Fault:
+def _fault_of(content: bytes) -> _Fault:
     try:
-        return msgspec.json.decode(error.read(100_000), type=_Fault)
-    except (msgspec.MsgspecError, UnicodeDecodeError, OSError, http.client.HTTPException):
+        return msgspec.json.decode(content, type=_Fault)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _Fault()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from streamd.api import Misconfigured, Reject, Retryable
 from streamd_avro.fingerprints import fingerprint
@@ -31,6 +31,26 @@ class Framing(Protocol):
 
     def schemas(self, headers: Collection[bytes]) -> dict[bytes, Type | Reject]:
         """The schema of records with these headers, or why they cannot be read."""
+        ...
+
+
+@runtime_checkable
+class Asking(Framing, Protocol):
+    """One that asks others: the methods of `Framing` know only what was learnt before.
+
+    All three raise Retryable while there is no answer, or Misconfigured.
+    """
+
+    async def learn_writer(self) -> None:
+        """Find out what is written."""
+        ...
+
+    async def learn(self, headers: Collection[bytes]) -> None:
+        """Find out about the schemas of records with these headers."""
+        ...
+
+    async def look(self, *, writes: bool) -> str:
+        """Whether it would work, to read or to write; one line."""
         ...
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from anyio import to_thread
+from anyio import from_thread, to_thread
 
 from streamd.api import (
     Codec,
@@ -18,6 +18,8 @@ from streamd.api import (
     Misconfigured,
     StoredLetter,
     decode_letter,
+    preparing,
+    read_letter,
 )
 from streamd_files.durable import sync_folders
 
@@ -32,7 +34,7 @@ async def open_lines(find: Find, codec: Codec) -> AsyncIterator[DeadLetterStore]
     """Files of lines. Raises Misconfigured if they cannot be listed."""
 
     def decode(line: bytes) -> dict[str, Any]:
-        return decode_letter(codec, line.rstrip(b"\n"))
+        return _decode(codec, line.rstrip(b"\n"))
 
     async with LetterFiles(await _listed(find), decode) as store:
         yield store
@@ -73,7 +75,7 @@ class EventFiles:
         except FileNotFoundError:
             return None  # removed since it was listed
         try:
-            return StoredLetter(str(path), version, decode_letter(self._codec, raw))
+            return StoredLetter(str(path), version, _decode(self._codec, raw))
         except ValueError as error:
             return StoredLetter(str(path), version, {}, str(error))
 
@@ -82,6 +84,13 @@ class EventFiles:
         gone = [letter for letter in letters if _take(Path(letter.place), letter.version)]
         sync_folders({Path(letter.place).parent for letter in gone})
         return len(gone)
+
+
+def _decode(codec: Codec, raw: bytes) -> dict[str, Any]:
+    """In a worker thread, from where a codec that has to be prepared is asked on the loop."""
+    if preparing(codec) is None:
+        return decode_letter(codec, raw)
+    return from_thread.run(read_letter, codec, raw)
 
 
 def _version(status: os.stat_result) -> str:

@@ -9,7 +9,17 @@ from typing import Any
 from aiohttp import web
 from msgspec import Struct
 
-from streamd.api import Codec, Counter, Metrics, StageContext, Violation
+from streamd.api import (
+    Codec,
+    Counter,
+    Metrics,
+    Misconfigured,
+    Prepares,
+    Retryable,
+    StageContext,
+    Violation,
+    preparing,
+)
 from streamd_events import validate_payload
 from streamd_http.answers import Problem, Status, answer, encode
 from streamd_http.body import read_body
@@ -155,6 +165,8 @@ class Service:
         if form != "json":
             raise Refused(415, "one payload, as application/json")
         body = await self._body(request)
+        if (asking := preparing(self._codec)) is not None:
+            await _prepare(asking, body)
         (payload,), rejects = self._codec.decode([body])
         if rejects:
             verdict = ValidateAnswer(False, [Violation("$", rejects[0].message)], [])
@@ -185,6 +197,13 @@ class Service:
 
     def _show_page(self) -> web.Response:
         return web.Response(body=self._page, headers=_PAGE_HEADERS)
+
+
+async def _prepare(asking: Prepares, body: bytes) -> None:
+    try:
+        await asking.prepare_to_decode([body])
+    except (Retryable, Misconfigured) as error:
+        raise Refused(503, str(error), headers={"Retry-After": "5"}) from error
 
 
 def _reading(show: Callable[[], web.Response]) -> dict[str, Handle]:

@@ -13,7 +13,7 @@ import anyio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from streamd.api import Codec, Misconfigured, Retryable, StoredLetter, decode_letter
+from streamd.api import Codec, Misconfigured, Retryable, StoredLetter, read_letter
 from streamd_kafka.delivery import producer_options
 from streamd_kafka.problems import classify
 from streamd_kafka.removals import MARK, decode, encode, is_removal
@@ -76,7 +76,7 @@ class Letters:
             async for record in self._records(only, {partition: self._ends[partition]}):
                 place = f"{record.partition:06}:{record.offset:020}"
                 if place > after and record.offset in self._living[partition]:
-                    yield self._letter(place, record.value)
+                    yield await self._letter(place, record.value)
 
     async def remove(self, letters: Sequence[StoredLetter]) -> int:
         """See `DeadLetterStore`."""
@@ -148,9 +148,9 @@ class Letters:
             if time.monotonic() > patience:
                 raise Retryable(f"no answer from the brokers of {self._config.topic}")
 
-    def _letter(self, place: str, value: bytes) -> StoredLetter:
+    async def _letter(self, place: str, value: bytes) -> StoredLetter:
         try:
-            return StoredLetter(place, "", decode_letter(self._codec, value))
+            return StoredLetter(place, "", await read_letter(self._codec, value))
         except ValueError as error:
             return StoredLetter(place, "", {}, str(error))
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import anyio
 
-from streamd.api import Codec, StoredLetter, decode_letter
+from streamd.api import Codec, StoredLetter, read_letter
 from streamd_files.names import Template
 from streamd_s3.bucket import Bucket
 from streamd_s3.objects import Object, gzip_of
@@ -66,24 +66,24 @@ class Letters:
 
         async def fetch(key: str) -> None:
             if (got := await self._bucket.get(key)) is not None:
-                found[key] = self._letters(key, *got)
+                found[key] = await self._letters(key, *got)
 
         async with anyio.create_task_group() as group:
             for key in keys:
                 group.start_soon(fetch, key)
         return [letter for key in keys for letter in found.get(key, ())]
 
-    def _letters(self, key: str, tag: str, body: bytes) -> list[StoredLetter]:
+    async def _letters(self, key: str, tag: str, body: bytes) -> list[StoredLetter]:
         if self._per_event:
-            return [self._letter(key, tag, body)]
+            return [await self._letter(key, tag, body)]
         return [
-            self._letter(f"{key}\n{number:08}", _digest(line), line)
+            await self._letter(f"{key}\n{number:08}", _digest(line), line)
             for number, line in enumerate(_lines(body))
         ]
 
-    def _letter(self, place: str, version: str, raw: bytes) -> StoredLetter:
+    async def _letter(self, place: str, version: str, raw: bytes) -> StoredLetter:
         try:
-            return StoredLetter(place, version, decode_letter(self._codec, raw))
+            return StoredLetter(place, version, await read_letter(self._codec, raw))
         except ValueError as error:
             return StoredLetter(place, version, {}, str(error))
 

@@ -26,6 +26,7 @@ from streamd.api.letters import (
     NeedsOrder,
     StoredLetter,
     decode_letter,
+    read_letter,
 )
 from streamd.api.policy import (
     DEAD_LETTERS,
@@ -45,12 +46,14 @@ from streamd.api.powers import (
     Drains,
     KeepsAlive,
     Outcome,
+    Prepares,
     Probe,
     Settlement,
     Settles,
     Stateful,
     Timed,
     Typed,
+    preparing,
 )
 from streamd.api.roles import (
     BatchLimits,
@@ -103,6 +106,7 @@ __all__ = [
     "Permanent",
     "Plugin",
     "Policy",
+    "Prepares",
     "Probe",
     "Reject",
     "Rejected",
@@ -136,6 +140,8 @@ __all__ = [
     "locked",
     "merge",
     "partition_name",
+    "preparing",
+    "read_letter",
     "reject_of",
     "split_partition",
 ]

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from streamd.api.powers import preparing
 from streamd.api.roles import Codec
 
 
@@ -26,7 +27,7 @@ class StoredLetter(Struct, frozen=True):
 
 
 def decode_letter(codec: Codec, raw: bytes) -> dict[str, Any]:
-    """The document that a sink has encoded.
+    """The document that a sink has encoded, with a codec that needs no preparing.
 
     Raises ValueError if it is none.
     """
@@ -36,6 +37,16 @@ def decode_letter(codec: Codec, raw: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"not a document but a {type(value).__name__}")
     return value
+
+
+async def read_letter(codec: Codec, raw: bytes) -> dict[str, Any]:
+    """The same with any codec, also one that has to be prepared.
+
+    Raises ValueError if it is none, Retryable or Misconfigured if the codec cannot tell.
+    """
+    if (asking := preparing(codec)) is not None:
+        await asking.prepare_to_decode([raw])
+    return decode_letter(codec, raw)
 
 
 class DeadLetterStore(Protocol):

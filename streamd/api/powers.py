@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from streamd.api.batch import Batch
 from streamd.api.errors import Reject
@@ -12,7 +12,10 @@ from streamd.api.roles import Codec, Step
 
 @runtime_checkable
 class Probe(Protocol):
-    """A stage that can tell whether it would work. Serves `streamd check --connect`."""
+    """A stage, or a codec, that can tell whether it would work.
+
+    Serves `streamd check --connect`.
+    """
 
     async def healthcheck(self) -> str:
         """Connect, look, disconnect; called on a stage that is not entered. Changes nothing.
@@ -32,6 +35,36 @@ class Typed(Protocol):
         The engine enters neither; the step shares the validator's life.
         """
         ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A codec that has to ask somebody else before it can work: a registry of schemas, say.
+
+    `prepares` tells whether it does, with the settings that it has; it never changes. Both methods
+    are cheap where all is known already, and what was learnt before a cancellation is kept. Sources
+    that decode by themselves may call them from another task at the same time.
+
+    They raise Retryable while there is no answer, Misconfigured where a person has to act: the
+    events are then held back and the codec is asked again; no policy is asked, as it is not the
+    events' fault. That the other side knows of no such thing is an answer: `decode` then rejects
+    the record.
+    """
+
+    prepares: bool
+
+    async def prepare_to_decode(self, raws: Sequence[bytes | None]) -> None:
+        """Called before these records are decoded, by one call or by several."""
+        ...
+
+    async def prepare_to_encode(self, values: Sequence[Any]) -> None:
+        """Called before a sink is to write these events."""
+        ...
+
+
+def preparing(codec: object) -> Prepares | None:
+    """The codec if it has to be prepared, None if it can be called at any time."""
+    return codec if isinstance(codec, Prepares) and codec.prepares else None
 
 
 @runtime_checkable

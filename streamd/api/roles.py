@@ -40,6 +40,7 @@ class Stage(Protocol):
 class Codec(Protocol):
     """Turns bytes into events and back. Pure and synchronous; built by `cls(config, context)`.
 
+    One that has to ask somebody else for what it needs has the power `Prepares` beside.
     `content_type` is a media type, `extension` the ending of a file of such events (".json").
     """
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 from msgspec import Struct
@@ -41,30 +44,38 @@ def probe(settings: Settings, timeout: float) -> int:
 
 
 async def _probe_all(settings: Settings, timeout: float) -> list[Finding]:
-    stages = [
-        (pipeline, stage)
+    asked = [
+        probed
         for pipeline in settings.pipelines
         for stage in (*pipeline.sources, *pipeline.steps, *pipeline.sinks)
+        for probed in _probed(settings, pipeline, stage)
     ]
     findings: dict[int, Finding] = {}
 
-    async def ask(at: int, pipeline: PipelineSpec, stage: StageSpec) -> None:
-        findings[at] = await _probe(settings, pipeline, stage, timeout)
+    async def ask(at: int, name: str, make: Callable[[], Any]) -> None:
+        findings[at] = await _probe(name, make, timeout)
 
     async with anyio.create_task_group() as tasks:
-        for at, (pipeline, stage) in enumerate(stages):
-            tasks.start_soon(ask, at, pipeline, stage)
-    return [findings[at] for at in range(len(stages))]
+        for at, (name, make) in enumerate(asked):
+            tasks.start_soon(ask, at, name, make)
+    return [findings[at] for at in range(len(asked))]
 
 
-async def _probe(
-    settings: Settings, pipeline: PipelineSpec, stage: StageSpec, timeout: float
-) -> Finding:
+def _probed(
+    settings: Settings, pipeline: PipelineSpec, stage: StageSpec
+) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """A stage, and before it its codec if that can be asked too."""
     name = f"{pipeline.name}.{stage.id}"
-    state_dir = Path(settings.daemon.state_dir)
-    context = context_for(stage, pipeline, settings.catalog, state_dir)
+    context = context_for(stage, pipeline, settings.catalog, Path(settings.daemon.state_dir))
+    codec = stage.codec
+    if codec is not None and issubclass(codec.cls, Probe):
+        yield f"{name}.codec", partial(codec.build, context)
+    yield name, partial(build, stage, context)
+
+
+async def _probe(name: str, make: Callable[[], Any], timeout: float) -> Finding:
     try:
-        built = build(stage, context)
+        built = make()
         if not isinstance(built, Probe):
             return Finding(name, None, "connects to nothing")
         with anyio.fail_after(timeout):

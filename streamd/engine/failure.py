@@ -37,7 +37,7 @@ SPILL = "streamd.spill"
 """The way of a dead letter that its own sink refuses: a file under state_dir, never a stream."""
 
 _BLOCK_FIRST, _BLOCK_MOST = 1.0, 30.0
-_MISCONFIGURED_DELAY = 30.0
+MISCONFIGURED_DELAY = 30.0
 
 
 class PipelineStopped(Exception):  # noqa: N818
@@ -220,7 +220,7 @@ class Resolver:
 def last_resort(failure: Failure) -> Verdict:
     """What happens where no policy has an answer: never lose, never go on past it."""
     if isinstance(failure.error, Misconfigured | Rejected):
-        return Pause(_MISCONFIGURED_DELAY)
+        return Pause(MISCONFIGURED_DELAY)
     return Retry(backoff(failure.attempt))
 
 
@@ -244,6 +244,6 @@ class DeadLetterReader:
             case Retryable() as error if error.after is not None:
                 return Retry(error.after)
             case Misconfigured():
-                return Pause(_MISCONFIGURED_DELAY)
+                return Pause(MISCONFIGURED_DELAY)
             case _:
                 return Retry(backoff(failure.attempt))

@@ -6,13 +6,13 @@ falls between two batches: positions and state of an epoch belong to the same mo
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
 
 from streamd.api import Batch, Fatal, Stateful
+from streamd.engine.active_time import ActiveTime
 from streamd.engine.chain import Chain, TimedStep
 from streamd.engine.ledger import Change, Cut, Ledger
 from streamd.engine.signal import Signal
@@ -39,6 +39,7 @@ class Intake:
         self.progress = Signal()
         self.owners: dict[str, str] = {}
         self.owed: Positions = {}
+        self.active_time = ActiveTime()
         self._options = options
         self._chain: Chain
         self._state_keys: Mapping[str, str] = {}
@@ -54,8 +55,6 @@ class Intake:
         self.durable_epoch = ledger.open.number - 1
         self._progressed_at = 0.0
         self._urgent = False
-        self._active = 0.0
-        self._ticked = anyio.current_time()
 
     def rewire(self, options: PipelineOptions, wiring: Wiring) -> None:
         """Take another version of the chain. Call it between two batches."""
@@ -128,7 +127,7 @@ class Intake:
 
     async def finish(self) -> None:
         """All sources have come to their end: no step need wait for more."""
-        self._active = math.inf
+        self.active_time.end()
         for _ in range(_MOST_ROUNDS):
             async with self.between_batches():
                 if not await self._tick():
@@ -138,12 +137,10 @@ class Intake:
                 await self.progress.wait()
 
     async def _tick(self) -> bool:
-        now = anyio.current_time()
-        self._active += now - self._ticked
-        self._ticked = now
+        active = self.active_time.advance()
         found = False
         for step, stream, first, outlet in self._timed:
-            for batch in step.tick(self._active):
+            for batch in step.tick(active):
                 if len(batch):
                     found = True
                     self._begins()
@@ -156,10 +153,6 @@ class Intake:
                     else:
                         await self._chain.run(batch.stream, batch, epochs)
         return found
-
-    def skip_time(self) -> None:
-        """Back-pressure has held the sources since the last call: no step has been idle for it."""
-        self._ticked = anyio.current_time()
 
     # --- the cut -------------------------------------------------------------------------
 

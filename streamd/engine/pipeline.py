@@ -147,6 +147,7 @@ class Pipeline:
         runner = self.runners[name] = SourceRunner(
             name,
             source,
+            self.parts.stages.codecs[name],
             intake=self.parts.intake,
             batch_events=lambda: self.spec.options.batch_events,
             metrics=self._around.telemetry.stage(self.spec.name, name),

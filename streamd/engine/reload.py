@@ -255,16 +255,16 @@ class Change:
         changes = diff_pipelines(self._before.spec, self._stages.spec)
         for name, slot in self._wiring.slots.items():
             sink, resolver = self._stages.sinks[name], self._wiring.resolvers[name]
-            limits = specs[name].batch or sink.batch
+            limits, codec = specs[name].batch or sink.batch, self._stages.codecs.get(name)
             if name in self._taken:
-                await slot.refit(sink, limits, resolver)
+                await slot.refit(sink, codec, limits, resolver)
                 await self._keeper.close(self._taken[name].sink)
             elif name not in self._before.sinks:
                 self.pipeline.start_writer(slot)
             elif self._stays(name, changes.changed, changes.policies and not specs[name].policies):
                 slot.resolver = resolver
             else:
-                await slot.refit(sink, limits, resolver)
+                await slot.refit(sink, codec, limits, resolver)
                 if sink is not self._before.sinks[name]:
                     await self._keeper.close(self._before.sinks[name])
         for name, old in self._before.sinks.items():

@@ -7,12 +7,13 @@ epoch is durable: until then a crash forgets that they were ever let in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from msgspec import UNSET, Struct
 
-from streamd.api import Batch, NeedsOrder, Rejected
+from streamd.api import Batch, Misconfigured, NeedsOrder, Rejected, Retryable, preparing
 from streamd.engine.build import Parts
 from streamd.engine.chain import Entry
 from streamd.engine.pipeline import Pipeline
@@ -65,6 +66,7 @@ async def replay(pipeline: Pipeline, request: ReplayRequest) -> list[RowAnswer]:
         _still_alive(pipeline)
         await parts.intake.progress.wait(_LOOK_AGAIN)
     returning: dict[int, tuple[Letter, Return]] = {}
+    await _prepare_to_encode(parts, request)
     try:
         async with parts.intake.between_batches():
             _still_alive(pipeline)
@@ -87,6 +89,26 @@ async def replay(pipeline: Pipeline, request: ReplayRequest) -> list[RowAnswer]:
     ]
 
 
+async def _prepare_to_encode(parts: Parts, request: ReplayRequest) -> None:
+    """Edited events may be encoded for a source. Where they cannot be, `encode` says why."""
+    edited = [row["event"] for row in request.rows if row.get("edited") and "event" in row]
+    for source in parts.stages.sources if edited else ():
+        if (asking := preparing(parts.stages.codecs[source])) is not None:
+            with suppress(Retryable, Misconfigured):
+                await asking.prepare_to_encode(edited)
+
+
+async def _prepare_to_decode(parts: Parts, groups: Iterable[tuple[_Stage, Batch]]) -> None:
+    """Raises ReplayRefusedError."""
+    for stage, batch in groups:
+        asking = preparing(parts.stages.codecs.get(stage.spec.id))
+        if asking is not None and stage.spec.role == "source":
+            try:
+                await asking.prepare_to_decode(batch.raws or ())
+            except (Retryable, Misconfigured) as error:
+                raise ReplayRefusedError(f"the codec of {stage.spec.id}: {error}") from error
+
+
 def _still_alive(pipeline: Pipeline) -> None:
     if pipeline.state == "stopped":
         raise ReplayRefusedError(f"{pipeline.spec.name} has ended before it was durable")
@@ -97,6 +119,7 @@ async def _let_in(pipeline: Pipeline, parts: Parts, sorting: _Sorting) -> int:
     groups = list(sorting.groups())
     if not groups:
         return 0
+    await _prepare_to_decode(parts, groups)
 
     async def enter(epochs: Sequence[int]) -> None:
         for stage, batch in groups:
@@ -218,7 +241,7 @@ class _Sorting:
             return letter.raw
         try:
             return self._parts.stages.codecs[spec.id].encode([letter.event])[0]
-        except Rejected as error:
+        except (Rejected, Retryable, Misconfigured) as error:
             raise _NotInError(f"its event cannot be encoded for the source: {error}") from None
 
     def _check(self, stage: _Stage, letter: Letter) -> None:

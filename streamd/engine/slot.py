@@ -12,9 +12,20 @@ from typing import NamedTuple
 
 import anyio
 
-from streamd.api import Backlog, Batch, BatchLimits, Rejected, Sink, merge
+from streamd.api import (
+    Backlog,
+    Batch,
+    BatchLimits,
+    Codec,
+    Prepares,
+    Rejected,
+    Sink,
+    merge,
+    preparing,
+)
 from streamd.engine.failure import Resolver
 from streamd.engine.ledger import Ledger
+from streamd.engine.preparation import until_ready
 from streamd.engine.signal import Signal
 from streamd.telemetry.metrics import StageMetrics
 
@@ -36,6 +47,7 @@ class Slot:
     def __init__(
         self,
         sink: Sink,
+        codec: Codec | None = None,
         *,
         limits: BatchLimits,
         resolver: Resolver,
@@ -46,6 +58,7 @@ class Slot:
         self.sink = sink
         self.limits = limits
         self.resolver = resolver
+        self._asking = preparing(codec)
         self._ledger = ledger
         self._progressed = progressed
         self._metrics = metrics
@@ -92,12 +105,15 @@ class Slot:
             self._hurry = True
             self._arrived.set()
 
-    async def refit(self, sink: Sink, limits: BatchLimits, resolver: Resolver) -> None:
+    async def refit(
+        self, sink: Sink, codec: Codec | None, limits: BatchLimits, resolver: Resolver
+    ) -> None:
         """Go on with another sink, or another way with failures; the queue stays.
 
         What is being written is begun again. Returns once the old sink is left alone.
         """
         self.sink, self.limits, self.resolver = sink, limits, resolver
+        self._asking = preparing(codec)
         self._capacity = max(2 * limits.rows, _LEAST_CAPACITY)
         self._writing.cancel()
         async with self._in_use:
@@ -159,6 +175,8 @@ class Slot:
         epochs = sorted({epoch for item in items for epoch in item.epochs})
         batch = merge([item.batch for item in items])
         for piece in _pieces(batch, self.limits):
+            if self._asking is not None:
+                await self._prepare(self._asking, piece)
             await self.resolver.resolve(piece, epochs, self._write)
         self._metrics.latency.observe(anyio.current_time() - items[0].came)
         self._rows -= len(batch)
@@ -167,6 +185,17 @@ class Slot:
             for epoch in item.epochs:
                 self._ledger.done(epoch)
         self._progressed()
+
+    async def _prepare(self, asking: Prepares, batch: Batch) -> None:
+        """Hold the queue back until the codec can encode these."""
+        await until_ready(
+            lambda: asking.prepare_to_encode(batch.values),
+            _wait,
+            rows=len(batch),
+            health=self.resolver.health,
+            metrics=self._metrics,
+            log=self.resolver.log,
+        )
 
     async def _write(self, batch: Batch) -> None:
         async with self._in_use:
@@ -193,6 +222,11 @@ class Slot:
             return None
         async with self._in_use:
             return await self.sink.backlog()
+
+
+async def _wait(seconds: float) -> bool:
+    await anyio.sleep(seconds)
+    return True
 
 
 def _pieces(batch: Batch, limits: BatchLimits) -> Iterator[Batch]:

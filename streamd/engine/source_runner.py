@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import anyio
 
 from streamd.api import (
+    Batch,
     Bounded,
+    Codec,
     Drains,
     KeepsAlive,
     Logger,
     Misconfigured,
+    Prepares,
     Retryable,
     Settles,
     Source,
+    preparing,
 )
 from streamd.engine.failure import Health, backoff
 from streamd.engine.intake import Intake
+from streamd.engine.preparation import until_ready
 from streamd.telemetry.metrics import PipelineMetrics, StageMetrics
 
 _POLL_TIMEOUT = 0.25
@@ -33,6 +39,7 @@ class SourceRunner:
         self,
         name: str,
         source: Source,
+        codec: Codec,
         *,
         intake: Intake,
         batch_events: Callable[[], int],
@@ -44,6 +51,7 @@ class SourceRunner:
         self.health = Health()
         self._name = name
         self._source = source
+        self._asking = preparing(codec)
         self._intake = intake
         self._batch_events = batch_events
         self._metrics = metrics
@@ -92,6 +100,8 @@ class SourceRunner:
             await self._recover(error)
             return
         self._failures = 0
+        if self._asking is not None and not await self._prepare(self._asking, batches):
+            return
         self.health.well()
         for batch in batches:
             self._metrics.events.inc(len(batch))
@@ -111,6 +121,35 @@ class SourceRunner:
             await anyio.sleep(min(left, _POLL_TIMEOUT))
             await self._intake.take(self._name, [])
 
+    async def _prepare(self, asking: Prepares, batches: Sequence[Batch]) -> bool:
+        """Let the codec learn what it needs for these. The source is held back until it has.
+
+        Returns False where they are let go of: no position has moved past them, and they are read
+        again the next time.
+        """
+        with self._intake.active_time.held_back(self._name):
+            for batch in batches:
+                if not batch.decoded and not await until_ready(
+                    partial(asking.prepare_to_decode, batch.raws or ()),
+                    self._wait_for_codec,
+                    rows=len(batch),
+                    health=self.health,
+                    metrics=self._metrics,
+                    log=self._log,
+                ):
+                    return False
+        return True
+
+    async def _wait_for_codec(self, seconds: float) -> bool:
+        until = anyio.current_time() + seconds
+        while (left := until - anyio.current_time()) > 0:
+            # What cannot be read again has the time that a drain may take.
+            if self._stopping and self._source.resumes:
+                return False
+            await self.sleep(min(left, _POLL_TIMEOUT))
+            await self._intake.take(self._name, [])
+        return True
+
     async def _hold(self) -> None:
         """Wait for room, keeping the source's membership alive."""
         self._pipeline_metrics.held.set(1)
@@ -126,7 +165,7 @@ class SourceRunner:
                 await self._intake.progress.wait(min(left, _KEEPALIVE_EVERY))
             else:
                 await anyio.sleep(min(left, _KEEPALIVE_EVERY))
-            self._intake.skip_time()
+            self._intake.active_time.skip()
             if until_room and (self._stopping or not self._intake.full):
                 return
             await self._keepalive()

@@ -45,7 +45,10 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Stages:
-    """One version of a pipeline's stages by id; `policies` are those that apply to each."""
+    """One version of a pipeline's stages by id; `policies` are those that apply to each.
+
+    `codecs` are those of sources and sinks, each made and kept with its stage.
+    """
 
     spec: PipelineSpec
     sources: dict[str, Source]
@@ -71,13 +74,13 @@ def make_stages(
     setting wrong.
     """
     maker = _Maker(spec, around, control, old)
-    codecs = {s.id: maker.codec(s) for s in spec.sources}
+    codecs = {s.id: maker.codec(s) for s in (*spec.sources, *spec.sinks) if s.codec is not None}
     return Stages(
         spec=spec,
         sources={s.id: maker.source(s, codecs[s.id]) for s in spec.sources},
         codecs=codecs,
         steps={s.id: maker.stage(s) for s in spec.steps},
-        sinks={s.id: maker.sink(s) for s in spec.sinks},
+        sinks={s.id: maker.stage(s, codec=codecs.get(s.id)) for s in spec.sinks},
         policies={s.id: maker.policies(s) for s in (*spec.sources, *spec.steps, *spec.sinks)},
     )
 
@@ -99,22 +102,22 @@ class _Maker:
         self._log = structlog.get_logger().bind(pipeline=spec.name)
         self._old = {} if old is None else identities(old.spec)
         self._objects = {} if old is None else old.objects()
+        self._codecs = {} if old is None else old.codecs
         self._new = identities(spec)
 
     def source(self, spec: StageSpec, codec: Codec) -> Source:
         source: Source = self.stage(spec, codec=codec, control=self._control(spec.id))
         return source
 
-    def sink(self, spec: StageSpec) -> Sink:
-        kept = self._kept(spec)
-        sink: Sink = self.stage(spec) if kept else self.stage(spec, codec=self.codec(spec))
-        return sink
-
     def stage(self, spec: StageSpec, **lent: Any) -> Any:
         return self._kept(spec) or spec.build(self._context(spec, **lent))
 
-    def codec(self, spec: StageSpec) -> Any:
-        return None if spec.codec is None else spec.codec.build(self._context(spec))
+    def codec(self, spec: StageSpec) -> Codec:
+        if self._kept(spec) is not None:
+            return self._codecs[spec.id]
+        assert spec.codec is not None
+        codec: Codec = spec.codec.build(self._context(spec))
+        return codec
 
     def policies(self, spec: StageSpec) -> list[Policy]:
         chosen = self._spec.policies if spec.policies is None else spec.policies

@@ -111,6 +111,7 @@ class _Wirer:
         slot = None if old is None else old.slots.get(spec.id)
         return slot or Slot(
             sink,
+            self._stages.codecs.get(spec.id),
             limits=spec.batch or sink.batch,
             resolver=resolver,
             ledger=self._fixtures.ledger,

@@ -1,7 +1,7 @@
 """For the tests of plugins and pipelines: public, like `streamd.api`."""
 
 from streamd.testing.batches import batch_of, sample_event
-from streamd.testing.codecs import PlainJson
+from streamd.testing.codecs import AskingJson, PlainJson
 from streamd.testing.contexts import (
     FakeClock,
     FakeControl,
@@ -11,6 +11,7 @@ from streamd.testing.contexts import (
 )
 
 __all__ = [
+    "AskingJson",
     "FakeClock",
     "FakeControl",
     "PlainJson",

@@ -29,8 +29,9 @@ def stage(
     policies: Sequence[Policy] | None = None,
     batch: BatchLimits | None = None,
     config: StageConfig | None = None,
+    codec: Make | None = None,
 ) -> StageSpec:
-    """The specification of a stage that `make(context)` builds."""
+    """The specification of a stage that `make(context)` builds, and of its codec (else JSON)."""
     if inputs is None:
         inputs = () if role == "source" else (MAIN,)
     return StageSpec(
@@ -42,7 +43,7 @@ def stage(
         id=name,
         inputs=inputs,
         output=output or (MAIN if role == "source" else name if role == "window" else None),
-        codec=_plugin("codec", lambda _context: PlainJson()) if role != "window" else None,
+        codec=_plugin("codec", codec or _plain_json) if role != "window" else None,
         policies=None if policies is None else tuple(map(_policy, policies)),
         batch=batch,
     )
@@ -78,6 +79,10 @@ async def reload(life: Pipeline, spec: PipelineSpec) -> float:
     Raises ReloadRefusedError or ChainBusyError.
     """
     return await (await prepare(life, spec)).carry_out()
+
+
+def _plain_json(_context: StageContext) -> PlainJson:
+    return PlainJson()
 
 
 def _policy(policy: Policy) -> PluginSpec:

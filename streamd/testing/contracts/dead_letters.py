@@ -15,7 +15,7 @@ import pytest
 
 from streamd.api import DEAD_LETTERS, Batch, KeepsDeadLetters, Sink, StageContext, StoredLetter
 from streamd.testing.batches import batch_of
-from streamd.testing.codecs import PlainJson
+from streamd.testing.codecs import AskingJson
 from streamd.testing.contexts import stage_context
 
 COUNT = 7
@@ -35,8 +35,8 @@ class DeadLettersSubject(ABC):
 
 
 def dead_letters_context(**options: Any) -> StageContext:
-    """The context of a sink that reads dead letters."""
-    return stage_context("sink", codec=PlainJson(), inputs=(DEAD_LETTERS,), **options)
+    """The context of a sink that reads dead letters, with a codec that has to be prepared."""
+    return stage_context("sink", codec=AskingJson(), inputs=(DEAD_LETTERS,), **options)
 
 
 def document(number: int, **more: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A configuration as its tests see it: no secrets and no variables of the machine.
+"""A configuration as its tests see it: no secrets, no servers, no variables of the machine.
 
 A test then does the same on every machine, and needs no password to run.
 """
@@ -11,22 +11,47 @@ from typing import Any
 
 from msgspec import structs
 
+from streamd.api import StageContext, preparing
+from streamd.settings.construct import context_for
 from streamd.settings.document import Document
 from streamd.settings.loader import load_document
-from streamd.settings.model import Settings
+from streamd.settings.model import PipelineSpec, Settings, StageSpec
 from streamd.settings.problems import Problem, SettingsError
+from streamd.testing.codecs import PlainJson
 
 PLACEHOLDER = "placeholder"
 _SECRET = re.compile(r"@\{(file|env|credential):([^}]*)\}")
 
 
 def load_for_test(source: Document, env: Mapping[str, str]) -> Settings:
-    """The settings with `env` for an environment; secrets that are not in it are placeholders.
+    """The settings with `env` for an environment; secrets that are not in it are placeholders,
+    and JSON stands in for codecs that would have to ask a server.
 
     Raises SettingsError.
     """
     data = {key: value for key, value in source.data.items() if key != "test"}
-    return load_document(structs.replace(source, data=_without_secrets(data, env)), env)
+    settings = load_document(structs.replace(source, data=_without_secrets(data, env)), env)
+    pipelines = tuple(_without_servers(one, settings) for one in settings.pipelines)
+    return structs.replace(settings, pipelines=pipelines)
+
+
+def _without_servers(pipeline: PipelineSpec, settings: Settings) -> PipelineSpec:
+    def plain(stage: StageSpec) -> StageSpec:
+        context = context_for(stage, pipeline, settings.catalog, settings.path.parent)
+        codec = stage.codec
+        if codec is None or preparing(codec.build(context)) is None:
+            return stage
+        return structs.replace(stage, codec=structs.replace(codec, cls=_json))
+
+    return structs.replace(
+        pipeline,
+        sources=tuple(map(plain, pipeline.sources)),
+        sinks=tuple(map(plain, pipeline.sinks)),
+    )
+
+
+def _json(_config: Any, _context: StageContext) -> PlainJson:
+    return PlainJson()
 
 
 def hints(problems: Iterable[Problem]) -> list[Problem]:

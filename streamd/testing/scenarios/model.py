@@ -16,7 +16,8 @@
 
 Steps, policies, codecs and wiring are the real ones. Sources and sinks are in memory, and so are
 checkpoints. Time is the test's own: it starts at `start` and jumps from event to timer. Of the
-environment a test sees only its `env`; secrets by reference become placeholders.
+environment a test sees only its `env`; secrets by reference become placeholders, and for a codec
+that would have to ask a server JSON stands in.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A schema registry on loopback that answers as Confluent's API reference says.
 
-It runs in a thread of its own, as a codec that asks it holds up the loop that it is called on.
+It runs in a thread of its own, so that it answers whatever holds up the loop of the test.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ class RegistryServer:
     """Schemas by id and by subject; subjects are checked at BACKWARD.
 
     `auth` are the user and password that it asks for. Any of these makes it answer otherwise:
-    `delay` in seconds, `failures` (so many times 503), a `status`, a `body`.
+    paths that are `slow` (no answer before they are taken out), `failures` (so many times 503), a
+    `status`, a `body`.
     """
 
     def __init__(self, auth: tuple[str, str] | None = None) -> None:
         self.auth = auth
-        self.delay = 0.0
+        self.slow: set[str] = set()
         self.failures = 0
         self.status: int | None = None
         self.body: bytes | None = None
@@ -66,9 +67,11 @@ class RegistryServer:
         app = web.Application(middlewares=[self._answer])
         app.add_routes(
             [
+                web.get("/schemas/types", self._types),
                 web.get("/schemas/ids/{id}", self._by_id),
                 web.get("/subjects/{subject}/versions/{version}", self._by_version),
                 web.post("/subjects/{subject}/versions", self._register),
+                web.post("/compatibility/subjects/{subject}/versions/latest", self._compatible),
             ]
         )
         return app
@@ -76,7 +79,8 @@ class RegistryServer:
     @web.middleware
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.raw_path}")
-        await asyncio.sleep(self.delay)
+        while request.raw_path in self.slow:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         if self.failures > 0:
             self.failures -= 1
             return web.Response(status=503)
@@ -95,6 +99,9 @@ class RegistryServer:
             status = int(str(fault.code)[:3])
             answer = {"error_code": fault.code, "message": str(fault)}
             return web.json_response(answer, status=status, content_type=MEDIA)
+
+    async def _types(self, _request: web.Request) -> web.Response:
+        return web.json_response(["JSON", "PROTOBUF", "AVRO"], content_type=MEDIA)
 
     async def _by_id(self, request: web.Request) -> web.Response:
         number = int(request.match_info["id"])
@@ -115,32 +122,43 @@ class RegistryServer:
         return web.json_response(answer, content_type=MEDIA)
 
     async def _register(self, request: web.Request) -> web.Response:
-        subject = request.match_info["subject"]
+        schema, fits = await self._judge(request)
+        if not fits:
+            raise Fault(409, "Schema being registered is incompatible with an earlier schema")
+        number = self.add(request.match_info["subject"], schema)
+        return web.json_response({"id": number}, content_type=MEDIA)
+
+    async def _compatible(self, request: web.Request) -> web.Response:
+        if not self._subjects.get(request.match_info["subject"]):
+            raise Fault(40401, f"Subject '{request.match_info['subject']}' not found.")
+        _, fits = await self._judge(request)
+        return web.json_response({"is_compatible": fits}, content_type=MEDIA)
+
+    async def _judge(self, request: web.Request) -> tuple[Any, bool]:
+        """The schema of a request, and whether it may follow the latest of its subject."""
         try:
             schema = json.loads((await request.json())["schema"])
             new = parse(schema)
         except (KeyError, ValueError) as error:
             raise Fault(42201, f"Invalid schema: {error}") from None
-        for number in self._subjects.get(subject, [])[-1:]:
-            old = self._schemas[number - 1]["schema"]
-            if problems_of_reading(new, parse_text(old)):
-                raise Fault(409, "Schema being registered is incompatible with an earlier schema")
-        return web.json_response({"id": self.add(subject, schema)}, content_type=MEDIA)
+        latest = self._subjects.get(request.match_info["subject"], [])[-1:]
+        old = [self._schemas[number - 1]["schema"] for number in latest]
+        return schema, not any(problems_of_reading(new, parse_text(one)) for one in old)
 
 
 @contextmanager
-def serving(server: RegistryServer) -> Iterator[RegistryServer]:
-    """The server on a free port, until the block ends."""
+def serving(server: RegistryServer, port: int = 0) -> Iterator[RegistryServer]:
+    """The server on this or a free port, until the block ends."""
     loop = asyncio.new_event_loop()
     started = threading.Event()
     runner = web.AppRunner(server.application(), shutdown_timeout=0.1)
 
     async def start() -> None:
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
-        host, port = runner.addresses[0][:2]
-        server.url = f"http://{host}:{port}"
+        host, bound = runner.addresses[0][:2]
+        server.url = f"http://{host}:{bound}"
         started.set()
 
     def run() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from streamd.api import Misconfigured
+from streamd.testing.codecs import decode, encode
 from streamd_avro.builtin import SCHEMAS
 from streamd_avro.codec import AvroCodec
 from streamd_avro.confluent import RegistryClient
@@ -46,34 +47,34 @@ def send(method: str, url: str, body: Any) -> None:
     urllib.request.urlopen(request, timeout=30).close()
 
 
-def test_events_come_back_through_the_registry(url: str) -> None:
-    raws = codec_for(url, "events-value", register_schema=True).encode([EVENT, SMALL])
+async def test_events_come_back_through_the_registry(url: str) -> None:
+    raws = await encode(codec_for(url, "events-value", register_schema=True), [EVENT, SMALL])
     assert raws[0][0] == 0
     by_latest = codec_for(url, "events-value")
-    assert by_latest.encode([EVENT, SMALL]) == raws
-    assert codec_for(url, "unused").decode(raws) == ([EVENT, SMALL], {})
+    assert await encode(by_latest, [EVENT, SMALL]) == raws
+    assert await decode(codec_for(url, "unused"), raws) == ([EVENT, SMALL], {})
 
 
-def test_what_is_not_there(url: str) -> None:
-    _, rejects = codec_for(url, "unused").decode([b"\x00\x00\x00\x7f\xff\x02"])
+async def test_what_is_not_there(url: str) -> None:
+    _, rejects = await decode(codec_for(url, "unused"), [b"\x00\x00\x00\x7f\xff\x02"])
     assert rejects[0].reason == "unknown_schema"
     for subject, place in (("nowhere", url), ("events-value", f"{url}/nonsense")):
         with pytest.raises(Misconfigured, match="404"):
-            codec_for(place, subject).encode([EVENT])
+            await encode(codec_for(place, subject), [EVENT])
 
 
-def test_what_it_refuses_is_a_misconfiguration(url: str) -> None:
+async def test_what_it_refuses_is_a_misconfiguration(url: str) -> None:
     client = RegistryClient(url, user="", password="", timeout=30)
-    client.register("strict", SCHEMAS["IngestEvent"][2])
+    await client.register("strict", SCHEMAS["IngestEvent"][2])
     send("PUT", f"{url}/config/strict", {"compatibility": "BACKWARD"})
     other = record("IngestEvent", ("id", "int"), namespace="streamd")
     with pytest.raises(Misconfigured, match="409"):
-        client.register("strict", other)
+        await client.register("strict", other)
     with pytest.raises(Misconfigured, match="422"):
-        client.register("strict", {"type": "nope"})
+        await client.register("strict", {"type": "nope"})
 
 
-def test_references(url: str) -> None:
+async def test_references(url: str) -> None:
     inner = record("Inner", ("x", "int"), namespace="a")
     send("POST", f"{url}/subjects/inner/versions", {"schema": json.dumps(inner)})
     outer = {
@@ -81,5 +82,19 @@ def test_references(url: str) -> None:
         "references": [{"name": "a.Inner", "subject": "inner", "version": 1}],
     }
     send("POST", f"{url}/subjects/outer/versions", outer)
-    raws = codec_for(url, "outer").encode([{"i": {"x": 5}}])
-    assert codec_for(url, "unused").decode(raws) == ([{"i": {"x": 5}}], {})
+    raws = await encode(codec_for(url, "outer"), [{"i": {"x": 5}}])
+    assert await decode(codec_for(url, "unused"), raws) == ([{"i": {"x": 5}}], {})
+
+
+async def test_what_check_asks(url: str) -> None:
+    source = make_codec(Path("nowhere"), format="confluent", registry=url, timeout=30.0)
+    assert await source.healthcheck() == "the registry answers"
+    with pytest.raises(Misconfigured, match="404"):
+        await codec_for(url, "not-yet").healthcheck()
+    assert "fits" in await codec_for(url, "not-yet", register_schema=True).healthcheck()
+    client = RegistryClient(url, user="", password="", timeout=30)
+    await client.register("checked", record("IngestEvent", ("id", "int"), namespace="streamd"))
+    assert "the latest of checked" in await codec_for(url, "checked").healthcheck()
+    send("PUT", f"{url}/config/checked", {"compatibility": "BACKWARD"})
+    with pytest.raises(Misconfigured, match="does not fit"):
+        await codec_for(url, "checked", register_schema=True).healthcheck()

@@ -11,7 +11,7 @@ import aiohttp
 import anyio
 import msgspec
 
-from streamd.api import Control, Settlement
+from streamd.api import Codec, Control, Settlement
 from streamd.testing import FakeClock, RecordedMetrics, stage_context
 from streamd_http import HttpSource
 from streamd_json.codec import JsonCodec
@@ -40,12 +40,13 @@ def source_of(
     control: Control | None = None,
     clock: FakeClock | None = None,
     metrics: RecordedMetrics | None = None,
+    codec: Codec | None = None,
     **settings: Any,
 ) -> HttpSource:
     config = msgspec.convert(
         {"listen": "127.0.0.1:0", **settings}, HttpSource.Config, dec_hook=lambda kind, v: kind(v)
     )
-    codec = JsonCodec(JsonCodec.Config(), stage_context("codec"))
+    codec = codec or JsonCodec(JsonCodec.Config(), stage_context("codec"))
     context = stage_context(
         "source",
         stage="http",

@@ -14,8 +14,8 @@ import cramjam
 import msgspec
 import pytest
 
-from streamd.api import Reject, Settlement, Violation
-from streamd.testing import FakeClock, FakeControl, RecordedMetrics
+from streamd.api import Reject, Retryable, Settlement, Violation
+from streamd.testing import AskingJson, FakeClock, FakeControl, RecordedMetrics
 from tests.plugins.streamd_http.helpers import (
     JSON,
     NDJSON,
@@ -320,3 +320,13 @@ async def test_validate(tmp_path: Path) -> None:
         assert engine.raws == []
     async with serving(tmp_path, ipv6=True) as (client, _):
         assert (await client.post(six, path="/validate"))[1]["valid"]
+
+
+async def test_validate_prepares_a_codec_that_asks_for_it(tmp_path: Path) -> None:
+    codec = AskingJson()
+    good = msgspec.json.encode(event("a")["payload"])
+    async with serving(tmp_path, codec=codec) as (client, _):
+        assert (await client.post(good, path="/validate"))[1]["valid"]
+        codec.away = Retryable("the registry is away")
+        status, body = await client.post(b"{}", path="/validate")
+        assert (status, body["error"]) == (503, "the registry is away")

@@ -15,12 +15,14 @@ from streamd.api import (
     Rejected,
     Rejects,
     Retryable,
+    StageContext,
 )
 from streamd.engine.pipeline import Pipeline
 from streamd.engine.replay import ReplayRefusedError, ReplayRequest, RowAnswer, replay
 from streamd.settings.model import PipelineSpec, StageSpec
+from streamd.testing.codecs import AskingJson
 from streamd.testing.harness import pipeline, stage
-from streamd.testing.memory import MemorySink
+from streamd.testing.memory import MemorySink, MemorySource
 from tests.unit.engine.doubles import (
     Made,
     Plain,
@@ -216,6 +218,27 @@ async def test_bytes_that_could_not_be_decoded_come_back_through_the_source(
         (answer,) = await replay(life, ReplayRequest((document,), into="out"))
     assert answer.fate == "refused"
     assert rows == [{"n": 7}]
+
+
+async def test_a_codec_is_prepared_for_what_comes_back(tmp_path: Path) -> None:
+    topic, codec = topic_of(1), AskingJson()
+    topic.add(b'{"n": 7')
+    dead: list[Any] = []
+    rows: list[Any] = []
+
+    def make(context: StageContext) -> MemorySource:
+        return MemorySource(topic, context, endless=True)
+
+    reading = stage("source", "in", make, codec=lambda _context: codec)
+    async with running(pipeline(reading, sink(rows), dlq(dead), policies=[BURY]), tmp_path) as life:
+        (document,) = await buried(life, dead, 1)
+        mended = {**document, "event": {"n": 7}, "edited": True}
+        codec.away = Retryable("the registry is away")
+        with pytest.raises(ReplayRefusedError, match="away"):
+            await replay(life, ReplayRequest((mended,)))
+        codec.away = None
+        assert await replay(life, ReplayRequest((mended,))) == [RowAnswer("done")]
+    assert numbers(rows) == [0, 7]
 
 
 async def test_no_client_hears_of_its_event_a_second_time(tmp_path: Path) -> None:

@@ -304,9 +304,9 @@ async def test_a_step_that_forgets_its_state_fails() -> None:
         await StepContract().test_state_survives_a_restart(CountSubject(AmnesicCount), 10)
 
 
-def test_a_codec_that_raises_on_a_bad_record_fails() -> None:
+async def test_a_codec_that_raises_on_a_bad_record_fails() -> None:
     with pytest.raises(msgspec.DecodeError):
-        CodecContract().test_malformed_records_are_rejected(LooseSubject())
+        await CodecContract().test_malformed_records_are_rejected(LooseSubject())
 
 
 def test_a_policy_with_a_memory_fails() -> None:
