@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio
@@ -16,10 +17,16 @@ from streamd.engine.ledger import Ledger
 from streamd.engine.spill import Spill
 from streamd.engine.stages import Stages, Surroundings, make_stages
 from streamd.engine.store import Checkpoint
+from streamd.engine.suspects import Suspects
 from streamd.engine.undelivered import Undelivered
 from streamd.engine.wiring import Fixtures, Wiring, wire
 from streamd.settings.model import PipelineSpec
 from streamd.telemetry.sampling import Sampler
+
+_SETTLES_IN = 10.0
+"""Seconds that a life which a step has ended may take to store what came before."""
+
+_LOOK_AGAIN = 0.5
 
 
 class _Control:
@@ -78,6 +85,7 @@ def build(
     around: Surroundings,
     last: Checkpoint,
     sleep: Callable[[float], Awaitable[None]],
+    suspects: Suspects,
 ) -> Parts:
     """Everything of a pipeline, from where its last checkpoint was.
 
@@ -85,36 +93,78 @@ def build(
     """
     log = structlog.get_logger().bind(pipeline=spec.name)
     ledger = Ledger(last.epoch + 1, anyio.current_time())
-    intake, saving = Intake(spec.options, ledger), anyio.Lock()
+    intake = Intake(
+        spec.options, ledger, searching=lambda: suspects.searching(anyio.current_time())
+    )
+    saving, sources = anyio.Lock(), _Sources(intake)
     assignment = Assignment(
         spec.name, spec.options, intake=intake, store=around.store, saving=saving, log=log
     )
     stages = make_stages(spec, around, lambda source: _Control(source, assignment))
-    parts: Parts
+    undelivered = _undelivered(spec.name, around, ledger, sources)
+    fixtures = Fixtures(
+        around=around,
+        ledger=ledger,
+        undelivered=undelivered,
+        progressed=intake.progress.set,
+        sleep=sleep,
+        suspects=suspects,
+        comes_again=sources.comes_again,
+        settled=partial(_settled, ledger, intake),
+    )
+    wiring = wire(stages, fixtures)
+    parts = Parts(around, ledger, intake, assignment, undelivered, saving, fixtures, stages, wiring)
+    parts.adopt(stages, wiring)
+    sources.parts = parts
+    return parts
 
-    def source_of(partition: str) -> Any:
-        owner = intake.owners.get(partition)
-        return parts.stages.sources.get(owner) if owner else None
 
-    def answers(partition: str) -> bool:
-        source = source_of(partition)
-        return isinstance(source, Settles) and source.answers_rejects
-
-    undelivered = Undelivered(
-        spec.name,
+def _undelivered(
+    pipeline: str, around: Surroundings, ledger: Ledger, sources: _Sources
+) -> Undelivered:
+    return Undelivered(
+        pipeline,
         lines={},
         ledger=ledger,
-        spill=Spill(around.state_dir, spec.name),
+        spill=Spill(around.state_dir, pipeline),
         telemetry=around.telemetry,
         clock=around.clock,
         sampler=Sampler(anyio.current_time),
         config_digest=around.config_digest,
-        settles=lambda partition: isinstance(source_of(partition), Settles),
-        answers=answers,
-        log=log,
+        settles=sources.settles,
+        answers=sources.answers,
+        log=structlog.get_logger().bind(pipeline=pipeline),
     )
-    fixtures = Fixtures(around, ledger, undelivered, intake.progress.set, sleep)
-    wiring = wire(stages, fixtures)
-    parts = Parts(around, ledger, intake, assignment, undelivered, saving, fixtures, stages, wiring)
-    parts.adopt(stages, wiring)
-    return parts
+
+
+class _Sources:
+    """What the parts of a pipeline ask about the source of a partition."""
+
+    parts: Parts
+
+    def __init__(self, intake: Intake) -> None:
+        self._owners = intake.owners
+
+    def settles(self, partition: str) -> bool:
+        return isinstance(self._of(partition), Settles)
+
+    def answers(self, partition: str) -> bool:
+        source = self._of(partition)
+        return isinstance(source, Settles) and source.answers_rejects
+
+    def comes_again(self, partition: str) -> bool:
+        while partition not in self._owners and ":" in partition:
+            partition = partition.split(":", 1)[1]  # a step's own, made of a source's
+        source = self._of(partition)
+        return source is None or source.resumes
+
+    def _of(self, partition: str) -> Any:
+        owner = self._owners.get(partition)
+        return self.parts.stages.sources.get(owner) if owner else None
+
+
+async def _settled(ledger: Ledger, intake: Intake) -> None:
+    with anyio.move_on_after(_SETTLES_IN):
+        while ledger.unfinished:
+            intake.flush()
+            await intake.progress.wait(_LOOK_AGAIN)

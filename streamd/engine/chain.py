@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from streamd.api import Batch, Codec, Fatal, Reject, Rejected, Rejects, Step, Timed, Typed
-from streamd.engine.failure import Resolver
+from streamd.engine.failure import Resolver, StateSuspect
+from streamd.engine.single import Feeder
 from streamd.engine.slot import Slot
 from streamd.engine.tap import Outlet
 from streamd.telemetry.metrics import StageMetrics
@@ -34,14 +35,20 @@ class Decode:
 
 
 class Node:
-    """A step in the chain, with its way of failing."""
+    """A step in the chain, with its way of failing. One that keeps state has a feeder."""
 
     def __init__(
-        self, step: Step, resolver: Resolver, metrics: StageMetrics, output: str | None = None
+        self,
+        step: Step,
+        resolver: Resolver,
+        metrics: StageMetrics,
+        output: str | None = None,
+        feeder: Feeder | None = None,
     ) -> None:
         self.step = step
         self.output = output
         self.resolver = resolver
+        self.feeder = feeder
         self._metrics = metrics
 
     async def run(
@@ -60,7 +67,10 @@ class Node:
             if rejects:
                 raise Rejected(rejects)
 
-        await self.resolver.resolve(batch, epochs, act)
+        if self.feeder is None:
+            await self.resolver.resolve(batch, epochs, act)
+        else:
+            await self.feeder.feed(batch, stream, epochs, act)
         self._metrics.events.inc(len(batch))
         if self.resolver.outlet.leaving:
             for goes_to, result in out:
@@ -82,8 +92,13 @@ class Node:
             try:
                 results, refused = await self._call(part)
             except Rejected as error:
-                if self.resolver.keeps_state or not error.rows:
-                    raise Fatal("a step that keeps state yields Rejects, it raises none") from error
+                if self.resolver.keeps_state:  # it may have taken half of the others
+                    stage = self.resolver.stage
+                    raise StateSuspect(
+                        stage, f"{stage} raised instead of yielding: {error}"
+                    ) from error
+                if not error.rows:
+                    raise Fatal("a step rejected no rows") from error
                 # Raised, not yielded: nothing of this call counts, so the others go once more.
                 rejects |= {rows[row]: reject for row, reject in error.rows.items()}
                 rows = [row for row in rows if row not in rejects]

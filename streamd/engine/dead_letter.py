@@ -150,14 +150,18 @@ def rejects_of(failure: Failure) -> Sequence[Reject]:
     error, rows = failure.error, len(failure.batch)
     if isinstance(error, Rejected):
         return [error.rows[row] for row in range(rows)]
+    return [reject_of(error)] * rows
+
+
+def reject_of(error: Exception) -> Reject:
+    """What a dead letter tells of an error that names no rows."""
     cause = error.__cause__ if isinstance(error, StreamdError) and error.__cause__ else error
-    reject = Reject(
+    return Reject(
         reason_of(error),
         str(error),
         error_type=type(cause).__name__,
         traceback="".join(traceback.format_exception(error)),
     )
-    return [reject] * rows
 
 
 def reason_of(error: Exception) -> str:

@@ -45,7 +45,15 @@ class PipelineStopped(Exception):  # noqa: N818
 
 
 class StateSuspect(Exception):  # noqa: N818
-    """A step that keeps state failed half-way: only the checkpoint is to be trusted now."""
+    """A step that keeps state failed half-way: only the checkpoint is to be trusted now.
+
+    `again_in` is when the pipeline is to start again (seconds), None: as after any failure.
+    """
+
+    def __init__(self, stage: str, message: str, again_in: float | None = None) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.again_in = again_in
 
 
 @dataclass(slots=True)
@@ -143,9 +151,26 @@ class Resolver:
         if not isinstance(error, StreamdError) and work.attempt == 1:
             self.log.error("Stage failed with an error that it does not declare", exc_info=error)
         if self.keeps_state:
-            raise StateSuspect(f"{self.stage}: {error}") from error
+            raise StateSuspect(self.stage, f"{self.stage}: {error}") from error
         failure = self._failure(work, error)
         return await self._carry_out(self._judge(failure), failure, work, epochs)
+
+    def verdict_on(self, batch: Batch, error: Exception, attempt: int, elapsed: float) -> Verdict:
+        """What the policies say of a failure that was not seen here; nothing is done about it."""
+        started = anyio.current_time() - elapsed
+        return self._judge(self._failure(_Work(batch, attempt, started), error))
+
+    async def give_up(
+        self,
+        batch: Batch,
+        error: Exception,
+        attempts: int,
+        verdict: DeadLetter | Drop,
+        epochs: Sequence[int],
+    ) -> None:
+        """Do with a batch what was decided about it after so many attempts."""
+        work = _Work(batch, attempts)
+        await self._carry_out(verdict, self._failure(work, error), work, epochs)
 
     def _failure(self, work: _Work, error: Exception) -> Failure:
         now = anyio.current_time()

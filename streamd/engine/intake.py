@@ -32,10 +32,13 @@ Enter = Callable[[Sequence[int]], Awaitable[None]]
 class Intake:
     """Where the sources of one pipeline hand their batches in.
 
-    `owed` holds positions that are durable but not committed at their source yet.
+    `owed` holds positions that are durable but not committed at their source yet. `searching`
+    tells whether a step is expected to fail, so that little should be in flight.
     """
 
-    def __init__(self, options: PipelineOptions, ledger: Ledger) -> None:
+    def __init__(
+        self, options: PipelineOptions, ledger: Ledger, *, searching: Callable[[], bool]
+    ) -> None:
         self.progress = Signal()
         self.owners: dict[str, str] = {}
         self.owed: Positions = {}
@@ -47,6 +50,7 @@ class Intake:
         self._timed: Collection[TimedStep] = ()
         self._slots: Collection[Slot] = ()
         self._ledger = ledger
+        self._searching = searching
         self._lock = anyio.Lock()
         self._known: set[str] = set()
         self._leaving: set[str] = set()
@@ -84,7 +88,7 @@ class Intake:
                     await self._enter(source, batch)
             await self._tick()
             urgent, self._urgent = self._urgent, False
-            self._close_if_due(urgent=urgent)
+            self._close_if_due(urgent=urgent or self._searching())
 
     async def inject(self, events: int, size: int, enter: Enter) -> int:
         """Let events in that no source has read: they move no position. Returns their epoch.

@@ -22,11 +22,15 @@ from streamd.engine.signal import Signal
 from streamd.engine.slot import Slot
 from streamd.engine.source_runner import SourceRunner
 from streamd.engine.stages import Surroundings
+from streamd.engine.suspects import Suspects
 from streamd.settings.model import PipelineSpec
 
 State = Literal["starting", "running", "draining", "stopped"]
 
 _DRAIN_REPORT_EVERY = 5.0
+
+_SIP = 20
+"""Events in a poll while one is looked for that a step fails on: so many may be written again."""
 
 
 def removed_name(sink: str) -> str:
@@ -45,7 +49,8 @@ class Retired(NamedTuple):
 class Pipeline:
     """Runs one specification once, from its last checkpoint.
 
-    `on_running` is called when every stage is open and the sources begin to read.
+    `on_running` is called when every stage is open and the sources begin to read. `suspects` is
+    what earlier lives have found out.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Pipeline:
         spec: PipelineSpec,
         around: Surroundings,
         on_running: Callable[[], None] = lambda: None,
+        suspects: Suspects | None = None,
     ) -> None:
         self.spec = spec
         self.state: State = "starting"
@@ -63,6 +69,7 @@ class Pipeline:
         self.draining: dict[str, Retired] = {}
         self._around = around
         self._on_running = on_running
+        self._suspects = suspects or Suspects()
         self._stopping = anyio.Event()
         self._opening = anyio.CancelScope()
         self._sources_changed = Signal()
@@ -86,7 +93,9 @@ class Pipeline:
         Raises what ended it otherwise; what was not committed is read again next time.
         """
         last = await self._around.store.last(self.spec.name)
-        parts = self.parts = build(self.spec, self._around, last, self._sleep_on_source)
+        parts = self.parts = build(
+            self.spec, self._around, last, self._sleep_on_source, self._suspects
+        )
         await check_state(parts, self.spec)
         async with anyio.create_task_group() as group:
             self.keeper = Keeper(group)
@@ -149,7 +158,7 @@ class Pipeline:
             source,
             self.parts.stages.codecs[name],
             intake=self.parts.intake,
-            batch_events=lambda: self.spec.options.batch_events,
+            batch_events=self._batch_events,
             metrics=self._around.telemetry.stage(self.spec.name, name),
             pipeline_metrics=self._metrics,
             log=self._log.bind(stage=name),
@@ -168,6 +177,11 @@ class Pipeline:
         self._readers.start_soon(guarded, runner.run)
         if self._stopping.is_set():
             runner.stop()
+
+    def _batch_events(self) -> int:
+        most = self.spec.options.batch_events
+        searching = self._suspects.searching(anyio.current_time())
+        return min(most, _SIP) if searching else most
 
     async def _until_sources_end(self) -> None:
         """Keeps the readers' group open while a reload replaces the last source."""

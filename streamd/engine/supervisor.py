@@ -9,7 +9,7 @@ import anyio
 import structlog
 
 from streamd.api import ConfigError
-from streamd.engine.failure import PipelineStopped, backoff
+from streamd.engine.failure import PipelineStopped, StateSuspect, backoff
 from streamd.engine.guard import guarded
 from streamd.engine.phase import ChainBusyError, ReloadRefusedError
 from streamd.engine.pipeline import Pipeline
@@ -17,6 +17,7 @@ from streamd.engine.reload import Change, prepare
 from streamd.engine.replay import ReplayRequest, RowAnswer, replay
 from streamd.engine.stages import Surroundings
 from streamd.engine.status import PipelineStatus, fill_gauges, status_of
+from streamd.engine.suspects import Suspects
 from streamd.engine.tap import Outlets
 from streamd.settings.model import PipelineSpec
 from streamd.settings.restart import lost_state
@@ -50,7 +51,8 @@ class Supervisor:
         self.running = anyio.Event()
         self._around = around
         self._observer = on_state
-        self._life = Pipeline(spec, around, self._started)
+        self._suspects = Suspects()
+        self._life = self._next_life()
         self.ended = False
         self._removed = False
         self._restarts = 0
@@ -103,6 +105,7 @@ class Supervisor:
                 self._restart_by = spec
         self.spec = spec
         self._around = replace(self._around, config_digest=config_digest)
+        self._suspects.forget()
         self._wake.set()
         if self._restart_by is not None:
             self._log.warning("A step holds the chain: starting again from the checkpoint")
@@ -139,16 +142,17 @@ class Supervisor:
             except Exception as error:
                 if self._restart_by is not None:
                     self._restart_by = None
-                    self._life = Pipeline(self.spec, self._around, self._started)
+                    self._life = self._next_life()
                     continue
                 tries = 1 if anyio.current_time() - started > _STEADY_AFTER else tries + 1
-                if self._failed(error):
+                again_in = self._search(error)
+                if self._failed(error, searching=again_in is not None):
                     return
                 if not self._stopping.is_set():
-                    await self._pause(backoff(tries))
+                    await self._pause(backoff(tries) if again_in is None else again_in)
                 self._restarts += 1
                 self._around.telemetry.pipeline(self.spec.name).restarts.inc()
-                self._life = Pipeline(self.spec, self._around, self._started)
+                self._life = self._next_life()
             else:
                 break
         self._on_state("stopped", "")
@@ -177,13 +181,31 @@ class Supervisor:
         if self._stopping.is_set():
             self._life.stop()
 
-    def _failed(self, error: Exception) -> bool:
+    def _next_life(self) -> Pipeline:
+        return Pipeline(self.spec, self._around, self._started, self._suspects)
+
+    def _search(self, error: Exception) -> float | None:
+        """Seconds until the next life looks for the event that a step with state fails on.
+
+        None if that is not why this one ended, or if the step seems to fail on all of them.
+        """
+        if self._life.parts is not None:
+            durable = self._life.parts.intake.durable_epoch
+            self._suspects.life_over(durable, anyio.current_time())
+        pause = 0.0
+        for cause in _leaves(error):
+            if not isinstance(cause, StateSuspect) or cause.again_in is None:
+                return None
+            pause = max(pause, cause.again_in)
+        return pause
+
+    def _failed(self, error: Exception, *, searching: bool) -> bool:
         """Record why it failed; whether it stays down."""
         causes = list(_leaves(error))
         self.failure = "; ".join(dict.fromkeys(str(cause) or repr(cause) for cause in causes))
         self._on_state("failed", self.failure)
         final = any(isinstance(cause, PipelineStopped | ConfigError) for cause in causes)
-        how = self.spec.options.on_failure
+        how = "restart" if searching else self.spec.options.on_failure
         declared = all(type(cause).__module__.startswith("streamd.") for cause in causes)
         self._log.error(
             "Pipeline failed",

@@ -23,21 +23,27 @@ from streamd.engine.chain import (
 from streamd.engine.failure import SPILL, DeadLetterReader, Health, Resolver
 from streamd.engine.ledger import Ledger
 from streamd.engine.plan import Route, dead_letter_streams, feeds, readable_streams, routes
+from streamd.engine.single import Feeder
 from streamd.engine.slot import Slot
 from streamd.engine.stages import Stages, Surroundings
+from streamd.engine.suspects import Suspects
 from streamd.engine.undelivered import Undelivered
 from streamd.settings.model import MAIN, StageSpec
 
 
 @dataclass(frozen=True)
 class Fixtures:
-    """What stays through every version of the wiring. `sleep` is what a failing step waits with."""
+    """What stays through every version of the wiring. `sleep` is what a failing step waits with;
+    `comes_again` and `settled` are those of `Feeder`."""
 
     around: Surroundings
     ledger: Ledger
     undelivered: Undelivered
     progressed: Callable[[], None]
     sleep: Callable[[float], Awaitable[None]]
+    suspects: Suspects
+    comes_again: Callable[[str], bool]
+    settled: Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -120,14 +126,18 @@ class _Wirer:
         )
 
     def node(self, spec: StageSpec) -> Node:
-        step = self._stages.steps[spec.id]
+        step, fixtures = self._stages.steps[spec.id], self._fixtures
         resolver = self._resolver(
             spec,
             policies=self._stages.policies[spec.id],
-            sleep=self._fixtures.sleep,
+            sleep=fixtures.sleep,
             keeps_state=isinstance(step, Stateful),
         )
-        return Node(step, resolver, resolver.metrics, spec.output)
+        feeder = None
+        if resolver.keeps_state:
+            found = fixtures.suspects, fixtures.comes_again, fixtures.settled
+            feeder = Feeder(resolver, *found)
+        return Node(step, resolver, resolver.metrics, spec.output, feeder)
 
     def entry(self, spec: StageSpec, lines: Mapping[str, Line]) -> Entry:
         """How a source's batches are decoded; by the first validator where it can do both."""
@@ -137,8 +147,9 @@ class _Wirer:
         outlet = self._fixtures.around.outlets.of(self._stages.spec.name, spec.id)
         if fused is not None:
             first = stops[0].node
-            decoder = Node(fused, first.resolver, first.resolver.metrics, first.output)
-            return Entry(decoder, stream, 1, codec, outlet)
+            metrics = first.resolver.metrics
+            node = Node(fused, first.resolver, metrics, first.output, first.feeder)
+            return Entry(node, stream, 1, codec, outlet)
         resolver = self._resolver(
             spec, policies=self._stages.policies[spec.id], sleep=self._fixtures.sleep
         )
