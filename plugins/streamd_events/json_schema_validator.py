@@ -7,7 +7,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Protocol, Self
 
-from streamd.api import Batch, ConfigError, Misconfigured, Reject, Rejects, StageContext, doc
+from streamd.api import (
+    Batch,
+    ConfigError,
+    ConfigFile,
+    Misconfigured,
+    Reject,
+    Rejects,
+    StageContext,
+    doc,
+)
 from streamd_events.plain import to_plain
 from streamd_events.problems import Problem, child_path
 from streamd_events.verdicts import ModeConfig, Verdicts, reject_of
@@ -51,10 +60,12 @@ class JsonSchemaValidator:
             ),
         ] = None
         schema_file: Annotated[
-            str | None,
-            doc("A file with the schema, read when the stage opens; relative to the directory "
-                "that the daemon runs in."),
-        ] = None  # fmt: skip
+            ConfigFile | None,
+            doc(
+                "A file with the schema, read when the stage opens; a relative name starts at the"
+                " directory of the configuration file."
+            ),
+        ] = None
         formats: Annotated[bool, doc("Whether `format` is a rule or only a remark.")] = True
 
     def __init__(self, config: Config, context: StageContext) -> None:

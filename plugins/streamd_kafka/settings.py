@@ -9,9 +9,20 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from streamd.api import ConfigError, Duration, Misconfigured, Secret, Size, StageConfig, doc
+from streamd.api import (
+    ConfigError,
+    ConfigFile,
+    Duration,
+    Misconfigured,
+    Secret,
+    Size,
+    StageConfig,
+    doc,
+)
 
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
+_NO_FILE = ConfigFile("")
 
 Start = Literal["earliest", "latest"] | int
 """Where a group without offsets begins; an int is a time in milliseconds since the epoch."""
@@ -34,9 +45,13 @@ class ConnectionConfig(StageConfig, frozen=True, kw_only=True):
     ] = "PLAIN"
     sasl_username: Annotated[str, doc("User for SASL.")] = ""
     sasl_password: Annotated[Secret, doc("Password for SASL.")] = Secret("")
-    tls_ca: Annotated[str, doc("File of the trusted CA; empty: those of the system.")] = ""
-    tls_cert: Annotated[str, doc("File of the client's certificate, for mutual TLS.")] = ""
-    tls_key: Annotated[str, doc("File of the key of `tls_cert`.")] = ""
+    tls_ca: Annotated[ConfigFile, doc("File of the trusted CA; empty: those of the system.")] = (
+        ConfigFile("")
+    )
+    tls_cert: Annotated[ConfigFile, doc("File of the client's certificate, for mutual TLS.")] = (
+        ConfigFile("")
+    )
+    tls_key: Annotated[ConfigFile, doc("File of the key of `tls_cert`.")] = _NO_FILE
     tls_key_password: Annotated[Secret, doc("Password of `tls_key`, if it has one.")] = Secret("")
     request_timeout: Annotated[
         Duration, doc("How long to wait for a broker's answer and for a connection.")

@@ -4,7 +4,7 @@ from streamd.api.batch import FAILED, VALID, Batch, Header, Span, merge
 from streamd.api.batch import partition_name as partition_name
 from streamd.api.batch import split_partition as split_partition
 from streamd.api.clock import Clock, SystemClock
-from streamd.api.config import Duration, Secret, Size, StageConfig, doc
+from streamd.api.config import ConfigFile, Duration, Secret, Size, StageConfig, doc
 from streamd.api.context import Counter, Gauge, Histogram, Logger, Metrics, StageContext
 from streamd.api.errors import (
     ConfigError,
@@ -80,6 +80,7 @@ __all__ = [
     "Committed",
     "Condition",
     "ConfigError",
+    "ConfigFile",
     "Control",
     "Counter",
     "DeadLetter",

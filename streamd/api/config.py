@@ -111,3 +111,14 @@ class Secret(str):
 
     def __repr__(self) -> str:
         return "'***'"
+
+
+class ConfigFile(str):
+    """A file that belongs to the configuration: a schema, a certificate.
+
+    A relative name in a configuration is one beside the file that holds it, wherever the daemon
+    runs; the plugin is given a name that can be opened. Files that events come from or go to are
+    no such files: their names are strings.
+    """
+
+    __slots__ = ()

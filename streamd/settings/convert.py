@@ -11,14 +11,15 @@ import re
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import NODEFAULT, Struct
 
-from streamd.api import Duration, Secret, Size
+from streamd.api import ConfigFile, Duration, Secret, Size
 from streamd.settings import structs
-from streamd.settings.fields import bare
+from streamd.settings.fields import bare, members_of
 from streamd.settings.lines import Path
 from streamd.settings.problems import Problems, nearest
 from streamd.settings.references import UNRESOLVED, Substituted
@@ -47,7 +48,7 @@ def convert(
 
     `also` names keys that the table may have beside those of `kind`, for the nearest name.
     """
-    value = _soften(value, kind)
+    value = _soften(value, kind, problems.folder)
     if not _has_unresolved(value):
         try:
             return msgspec.convert(value, kind, dec_hook=_custom)
@@ -62,22 +63,25 @@ def convert(
 def _custom(kind: type, value: Any) -> Any:
     if issubclass(kind, Duration | Size):
         return kind(value)
-    if issubclass(kind, Secret):
+    if issubclass(kind, Secret | ConfigFile):
         if not isinstance(value, str):
             raise ValueError(f"expected string, got {_shown(value)}")
-        return value if isinstance(value, Secret) else Secret(value)
+        return value if isinstance(value, kind) else kind(value)
     raise ValueError(f"the plugin is at fault: a setting cannot be a {kind.__name__}")
 
 
-def _soften(value: Any, kind: Any) -> Any:
-    """Give each value that was a substitution the type that is expected in its place."""
+def _soften(value: Any, kind: Any, folder: FilePath) -> Any:
+    """Give each value that was a substitution the type that is expected in its place, and each
+    file of the configuration a name that can be opened: a relative one starts at `folder`."""
+    if isinstance(value, str) and value and ConfigFile in map(bare, members_of(kind)):
+        return str(folder / value)
     if isinstance(value, Substituted):
         return _lenient(str(value), kind)
     parts = list(_parts(value, kind))
     if isinstance(value, dict):
-        return value | {part.key: _soften(part.value, part.kind) for part in parts}
+        return value | {part.key: _soften(part.value, part.kind, folder) for part in parts}
     if isinstance(value, list) and parts:
-        return [_soften(part.value, part.kind) for part in parts]
+        return [_soften(part.value, part.kind, folder) for part in parts]
     return value
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import NODEFAULT, Meta, Struct
 
-from streamd.api import Duration, Secret, Size
+from streamd.api import ConfigFile, Duration, Secret, Size
 from streamd.settings import structs
 from streamd.settings.toml import value_text
 
@@ -23,6 +23,7 @@ _NAMES: dict[Any, str] = {
     Duration: "duration",
     Size: "size",
     Secret: "secret",
+    ConfigFile: "file",
     Any: "any value",
 }
 _PLACEHOLDERS: dict[Any, Any] = {
@@ -33,6 +34,7 @@ _PLACEHOLDERS: dict[Any, Any] = {
     Duration: "1s",
     Size: "1MiB",
     Secret: "@{env:NAME}",
+    ConfigFile: "...",
     Any: "...",
 }
 

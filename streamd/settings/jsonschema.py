@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from msgspec import Meta, Struct
 
-from streamd.api import Duration, Secret, Size
+from streamd.api import ConfigFile, Duration, Secret, Size
 from streamd.catalog import Catalog, Entry, config_of
 from streamd.settings.fields import (
     Setting,
@@ -31,6 +31,7 @@ _SCALARS: dict[Any, dict[str, Any]] = {
 _STRINGS: dict[Any, dict[str, Any]] = {
     str: {"type": "string"},
     Secret: {"type": "string"},
+    ConfigFile: {"type": "string"},
     Duration: {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$"},
     Size: {"type": "string", "pattern": r"^\d+(\.\d+)?\s*([KMGT]i?B|B)$"},
 }

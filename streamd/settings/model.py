@@ -115,7 +115,13 @@ class PipelineSpec(Struct, frozen=True, kw_only=True):
 class DaemonOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys of `[streamd]`."""
 
-    state_dir: Annotated[str, doc("Directory of the daemon's own data.")] = "var"
+    state_dir: Annotated[
+        str,
+        doc(
+            "Directory of the daemon's own data; a relative one starts at the directory that the"
+            " daemon runs in."
+        ),
+    ] = "var"
     plugins_dir: Annotated[
         tuple[str, ...], doc("Directories of plugin files, relative to the configuration file.")
     ] = ()

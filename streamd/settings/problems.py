@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from pathlib import Path as FilePath
 
 from msgspec import Struct
 
@@ -36,10 +37,11 @@ class SettingsError(Exception):
 
 
 class Problems:
-    """Collects the errors of one file."""
+    """Collects the errors of one file; `folder` is the one that the file is in."""
 
     def __init__(self, file: str, lines: dict[Path, int]) -> None:
         self.file = file
+        self.folder = FilePath(file).parent
         self.lines = lines
         self.found: list[Problem] = []
         self._secrets: list[str] = []

@@ -93,7 +93,7 @@ def test_the_settings_that_are_shown_are_settings() -> None:
     names: dict[str, Any] = {**vars(api), "Annotated": Annotated}
     exec(compile(settings, "settings", "exec", dont_inherit=True), names)
     found = {setting.key: setting.required for setting in settings_of(names["Config"])}
-    assert found == {"path": True, "wait": False, "limit": False, "password": False}
+    assert found == {"path": True, "wait": False, "limit": False, "password": False, "ca": False}
 
 
 @pytest.mark.parametrize("path", [*WRITTEN, *(ROOT / "docs" / "plugins").glob("*.md")], ids=str)

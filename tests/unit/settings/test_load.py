@@ -4,11 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Struct
 
-from streamd.api import BatchLimits, Duration, Secret, Size
+from streamd.api import BatchLimits, ConfigFile, Duration, Secret, Size
 from streamd.catalog import Catalog
 from streamd.settings import Settings, SettingsError, load, render
+from streamd.settings.convert import FAILED, convert
 from streamd.settings.model import PipelineSpec
+from streamd.settings.problems import Problems
+from streamd.settings.references import Substituted
 from tests.unit.settings import fakes
 
 SOURCE = """
@@ -288,3 +292,41 @@ def test_a_broken_package_that_no_stage_uses_is_only_a_warning(
 
     monkeypatch.setattr(Catalog, "load", with_broken)
     assert read(SOURCE + SINK).catalog.problems == ["broken"]
+
+
+class Certificates(Struct, forbid_unknown_fields=True):
+    ca: ConfigFile
+    key: ConfigFile | None = None
+    more: tuple[ConfigFile, ...] = ()
+    named: dict[str, ConfigFile] = {}
+    path: str = ""
+
+
+@pytest.mark.parametrize("folder", ["/etc/streamd", "sub/folder", "."])
+def test_files_of_the_configuration_start_beside_it(folder: str) -> None:
+    problems = Problems(f"{folder}/streamd.toml", {})
+    given = {
+        "ca": "a.pem",
+        "key": Substituted("../k.pem"),
+        "more": ["b.pem", "/c.pem"],
+        "named": {"d": "d/e.pem"},
+        "path": "data.jsonl",
+    }
+    found = convert(given, Certificates, (), problems)
+    beside = Path(folder)
+    assert found == Certificates(
+        ca=ConfigFile(beside / "a.pem"),
+        key=ConfigFile(beside / "../k.pem"),
+        more=(ConfigFile(beside / "b.pem"), ConfigFile("/c.pem")),
+        named={"d": ConfigFile(beside / "d/e.pem")},
+        path="data.jsonl",
+    )
+    assert isinstance(found.ca, ConfigFile)
+    assert convert({"ca": ""}, Certificates, (), problems) == Certificates(ca=ConfigFile(""))
+    assert problems.found == []
+
+
+def test_a_file_has_a_name() -> None:
+    problems = Problems("streamd.toml", {})
+    assert convert({"ca": 5}, Certificates, ("sink",), problems) is FAILED
+    assert str(problems.found[0]) == "streamd.toml:1: sink.ca: expected string, got 5"
