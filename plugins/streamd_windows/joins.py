@@ -176,7 +176,7 @@ class JoinWindower:
         ]
         return {
             "window": self._results.stage,
-            "id": self._results.identity(*places),
+            "id": self._results.ids.hashed(*places),
             "start": show(min(times)),
             "end": show(max(times)),
             "key": key_dict(names, there[0].key),

@@ -58,11 +58,7 @@ class WindowView:
         columns = []
         for number, aggregate in enumerate(aggregates):
             parts = [p for _, gs in self._groups for g in gs for p in g.parts(number)]
-            if len(parts) == 1:
-                columns.append(parts[0])
-                continue
-            picked = [{key: part[key] for key in keys if key in part} for part in parts]
-            columns.append(aggregate.combine(picked) if picked else {})
+            columns.append(aggregate.pick(parts, keys))
         return columns
 
     def count(self, key: Key) -> int:
@@ -88,7 +84,7 @@ def _union(groups: Sequence[Group]) -> Iterable[Key]:
     parts = [part for group in groups for part in group.parts(0)]
     if len(parts) == 1:
         return parts[0]
-    union: dict[Key, None] = {}
-    for part in parts:
+    union = dict.fromkeys(parts[0]) if parts else {}
+    for part in parts[1:]:
         union.update(dict.fromkeys(part))
     return union

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from hashlib import blake2b
 from typing import Any, Literal
 
 from streamd.api import Batch, Span
+from streamd_windows.identity import Identities
 from streamd_windows.keys import Key, key_dict
-from streamd_windows.packing import pack_key, packed_key
 from streamd_windows.rows import Chunk
 from streamd_windows.times import to_text
 
@@ -19,8 +18,7 @@ Panes = Literal["replace", "keep"]
 class ResultRows:
     """Makes the rows of one stage.
 
-    The id of a row is a hash of pipeline, stage, window and key, and of the pane too with
-    `panes = "keep"`: the same in every run, so that a sink overwrites what a replay sends again.
+    With `panes = "keep"` each pane of a window has an id of its own, else they replace each other.
     """
 
     def __init__(
@@ -34,14 +32,10 @@ class ResultRows:
     ) -> None:
         self.stage = stage
         self.names = names
-        self.keep_panes = panes == "keep"
-        self._seed = packed_key((pipeline, stage))
+        self.ids = Identities(pipeline, stage)
+        self._keep_panes = panes == "keep"
         self._one_name = names[0] if len(names) == 1 else None
         self.show: Callable[[int], Any] = to_text if time_format == "rfc3339" else int
-
-    def identity(self, *parts: Any) -> str:
-        """A deterministic id: 32 hexadecimal digits."""
-        return blake2b(self._seed + pack_key(parts), digest_size=16).hexdigest()
 
     def rows(
         self,
@@ -52,28 +46,24 @@ class ResultRows:
         watermark: int | None,
     ) -> list[dict[str, Any]]:
         """One row per key of a window `span` (start, end); `columns` are names and values."""
-        start, end = self.show(span[0]), self.show(span[1])
-        mark = None if watermark is None else self.show(watermark)
-        base = blake2b(self._seed + pack_key(span), digest_size=16)
-        stage, key_names, one, keep = self.stage, self.names, self._one_name, self.keep_panes
-        names, results = columns
+        start, end = span
+        if self._keep_panes:
+            ids = [
+                self.ids.window(start, end, key, pane)
+                for key, pane in zip(keys, panes, strict=True)
+            ]
+        else:
+            ids = self.ids.of_window(start, end, keys)
+        # Copies of one row: a window may have a million, and most of a row is the same in all.
+        copy = self._blank(columns[0], start, end, watermark).copy
         rows = []
-        for key, pane, values in zip(keys, panes, results, strict=True):
-            digest = base.copy()
-            digest.update(packed_key((key, pane)) if keep else packed_key(key))
-            shown = {one: key} if one and type(key) is str else key_dict(key_names, key)
-            row = {
-                "window": stage,
-                "id": digest.hexdigest(),
-                "start": start,
-                "end": end,
-                "key": shown,
-                "pane": pane,
-                "watermark": mark,
-            }
-            row.update(zip(names, values, strict=True))
+        for id_, key, pane in zip(ids, self._shown(keys), panes, strict=True):
+            row = copy()
+            row["id"] = id_
+            row["key"] = key
+            row["pane"] = pane
             rows.append(row)
-        return rows
+        return _filled(rows, *columns)
 
     def each(
         self,
@@ -82,27 +72,51 @@ class ResultRows:
         results: Sequence[tuple[Any, ...]],
     ) -> list[dict[str, Any]]:
         """Rows of windows that are each their own: (start, end, key, pane, watermark)."""
-        base = blake2b(self._seed, digest_size=16)
-        show, stage, key_names, one = self.show, self.stage, self.names, self._one_name
-        keep = self.keep_panes
+        show, identity, keep = self.show, self.ids.window, self._keep_panes
+        copy = self._blank(names, 0, 0, None).copy
+        keys = self._shown([window[2] for window in windows])
         rows = []
-        for start, end, key, pane, mark in windows:
-            digest = base.copy()
-            digest.update(pack_key((start, end, key, pane) if keep else (start, end, key)))
-            row = {
-                "window": stage,
-                "id": digest.hexdigest(),
-                "start": show(start),
-                "end": show(end),
-                "key": {one: key} if one and type(key) is str else key_dict(key_names, key),
-                "pane": pane,
-                "watermark": None if mark is None else show(mark),
-            }
+        for (start, end, key, pane, mark), shown in zip(windows, keys, strict=True):
+            row = copy()
+            row["id"] = identity(start, end, key, pane if keep else None)
+            row["start"] = show(start)
+            row["end"] = show(end)
+            row["key"] = shown
+            row["pane"] = pane
+            row["watermark"] = None if mark is None else show(mark)
             rows.append(row)
-        for at, name in enumerate(names):
-            for row, values in zip(rows, results, strict=True):
-                row[name] = values[at]
-        return rows
+        return _filled(rows, names, results)
+
+    def _blank(
+        self, names: Sequence[str], start: int, end: int, watermark: int | None
+    ) -> dict[str, Any]:
+        fixed = {
+            "window": self.stage,
+            "id": "",
+            "start": self.show(start),
+            "end": self.show(end),
+            "key": None,
+            "pane": 0,
+            "watermark": None if watermark is None else self.show(watermark),
+        }
+        return fixed | dict.fromkeys(names)
+
+    def _shown(self, keys: Sequence[Key]) -> list[dict[str, Any]]:
+        """Each key as its row shows it."""
+        names, one = self.names, self._one_name
+        if one is None:
+            return [key_dict(names, key) for key in keys]
+        return [{one: key} if type(key) is str else key_dict(names, key) for key in keys]
+
+
+def _filled(
+    rows: list[dict[str, Any]], names: Sequence[str], results: Sequence[tuple[Any, ...]]
+) -> list[dict[str, Any]]:
+    """The rows with their results, given by row in the order of the names."""
+    for at, name in enumerate(names):
+        for row, values in zip(rows, results, strict=True):
+            row[name] = values[at]
+    return rows
 
 
 def batches(stage: str, chunks: Iterable[Chunk], *, repeats: bool = True) -> list[Batch]:

@@ -81,6 +81,13 @@ class Aggregate:
                 into[key] = copy(cell) if mine is None else merge(mine, cell)
         return into
 
+    def pick(self, parts: Sequence[Cells], keys: Sequence[Key]) -> Cells:
+        """`combine` for some keys."""
+        if len(parts) == 1:
+            return parts[0]
+        picked = [{key: part[key] for key in keys if key in part} for part in parts]
+        return self.combine(picked)
+
 
 class Custom(Aggregate):
     """An aggregation of a user: a class with create, add, merge and result, called per event.

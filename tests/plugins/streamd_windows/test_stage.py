@@ -53,7 +53,7 @@ def test_a_row_has_what_was_promised() -> None:
         "events": 2,
         "revenue": 5,
     }
-    assert len(row["id"]) == 32
+    assert row["id"] == "test/w/1763548200000/1763548210000/a"
 
 
 def test_results_are_a_stream_of_their_own() -> None:
