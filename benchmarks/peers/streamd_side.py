@@ -72,7 +72,7 @@ def _settings(job: Job) -> str:
             )
 
 
-async def run(job: Job, places: dict[str, Any]) -> None:
+async def run(job: Job, places: dict[str, Any], wanted: int) -> None:
     path = Path(places["folder"]) / "streamd.toml"
     path.write_text(configuration(job, places))
     logs.configure(level="warning")
@@ -83,7 +83,7 @@ async def run(job: Job, places: dict[str, Any]) -> None:
             await anyio.sleep(0.01)
         supervisor = next(iter(daemon.supervisors.values()))
         await supervisor.running.wait()
-        await _watch(supervisor, expected(job))
+        await _watch(supervisor, wanted)
         supervisor.stop()
 
 
@@ -105,4 +105,4 @@ async def _watch(supervisor: Any, wanted: int) -> None:
 
 if __name__ == "__main__":
     job, places = arguments()
-    anyio.run(run, job, places)
+    anyio.run(run, job, places, expected(job))
