@@ -147,10 +147,10 @@ class Undelivered:
         ids: Sequence[str | None],
         epochs: Sequence[int],
     ) -> None:
-        batch, first = failure.batch, min(epochs)
+        batch = failure.batch
         rejects = _rejects(failure)
         self._ledger.failed(
-            first,
+            epochs,
             len(batch),
             [
                 Settlement(*batch.locate(row), outcome, rejects.get(row), ids[row], failure.role)
