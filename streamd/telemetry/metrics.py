@@ -109,6 +109,10 @@ class ReloadMetrics:
         self._when.set(now)
 
 
+PIPELINE_STATES = ("starting", "running", "draining", "failed", "stopped", "ended")
+"""`ended` is a pipeline whose sources have all come to their end: it is not down."""
+
+
 class PipelineMetrics:
     """What is counted for a pipeline as a whole."""
 
@@ -117,6 +121,11 @@ class PipelineMetrics:
             return telemetry.gauge(name, documentation, pipeline=pipeline)
 
         self.up = gauge("streamd_pipeline_up", "1 while the pipeline runs.")
+        told = "streamd_pipeline_state", "1 for the state that the pipeline is in."
+        self._states = {
+            state: telemetry.gauge(*told, pipeline=pipeline, state=state)
+            for state in PIPELINE_STATES
+        }
         self.in_flight_events = gauge(
             "streamd_in_flight_events", "Events read and not done yet, in all slots together."
         )
@@ -150,6 +159,11 @@ class PipelineMetrics:
             )
             for status in ("success", "retried", "dlq")
         }
+
+    def is_now(self, state: str) -> None:
+        """The pipeline is in this one of `PIPELINE_STATES`."""
+        for name, gauge in self._states.items():
+            gauge.set(name == state)
 
     def completed(self, events: int, failed: int) -> None:
         """An epoch is complete: so many events were read in it, so many of them not stored."""
