@@ -36,12 +36,15 @@ class ResultRows:
         self.names = names
         self.keep_panes = panes == "keep"
         self._seed = packed_key((pipeline, stage))
-        self._one_name = names[0] if len(names) == 1 else None
+        self._base = blake2b(self._seed, digest_size=16)
+        self.one_name = names[0] if len(names) == 1 else None
         self.show: Callable[[int], Any] = to_text if time_format == "rfc3339" else int
 
     def identity(self, *parts: Any) -> str:
         """A deterministic id: 32 hexadecimal digits."""
-        return blake2b(self._seed + pack_key(parts), digest_size=16).hexdigest()
+        digest = self._base.copy()
+        digest.update(pack_key(parts))
+        return digest.hexdigest()
 
     def rows(
         self,
@@ -55,7 +58,7 @@ class ResultRows:
         start, end = self.show(span[0]), self.show(span[1])
         mark = None if watermark is None else self.show(watermark)
         base = blake2b(self._seed + pack_key(span), digest_size=16)
-        stage, key_names, one, keep = self.stage, self.names, self._one_name, self.keep_panes
+        stage, key_names, one, keep = self.stage, self.names, self.one_name, self.keep_panes
         names, results = columns
         rows = []
         for key, pane, values in zip(keys, panes, results, strict=True):
@@ -82,16 +85,13 @@ class ResultRows:
         results: Sequence[tuple[Any, ...]],
     ) -> list[dict[str, Any]]:
         """Rows of windows that are each their own: (start, end, key, pane, watermark)."""
-        base = blake2b(self._seed, digest_size=16)
-        show, stage, key_names, one = self.show, self.stage, self.names, self._one_name
-        keep = self.keep_panes
+        show, stage, key_names, one = self.show, self.stage, self.names, self.one_name
+        keep, identity = self.keep_panes, self.identity
         rows = []
         for start, end, key, pane, mark in windows:
-            digest = base.copy()
-            digest.update(pack_key((start, end, key, pane) if keep else (start, end, key)))
             row = {
                 "window": stage,
-                "id": digest.hexdigest(),
+                "id": identity(start, end, key, pane) if keep else identity(start, end, key),
                 "start": show(start),
                 "end": show(end),
                 "key": {one: key} if one and type(key) is str else key_dict(key_names, key),
