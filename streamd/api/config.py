@@ -42,6 +42,12 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Streams that the stage with this id may write beside its own output."""
         return ()
 
+    def claims(self) -> tuple[str, ...]:
+        """What no other stage of the daemon can have as well, in words: "the address
+        127.0.0.1:8000", "the file events.jsonl". Two stages that claim the same are refused.
+        """
+        return ()
+
     def notes(self) -> tuple[str, ...]:
         """What a person should know before such a stage runs: `streamd check` prints it."""
         return ()

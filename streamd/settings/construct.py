@@ -104,7 +104,9 @@ def _try(spec: PluginSpec, context: StageContext, problems: Problems) -> Any:
     try:
         return spec.build(context)
     except ConfigError as error:
-        problems.add((*path_of(spec.path), *path_of(error.path)), str(error))
+        at = path_of(spec.path)
+        also = (*at, *path_of(error.also)) if error.also else None
+        problems.add((*at, *path_of(error.path)), str(error), also)
     except Exception as error:
         problems.add(path_of(spec.path), f"the plugin is at fault: {type(error).__name__}: {error}")
     return None

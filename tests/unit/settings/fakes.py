@@ -77,6 +77,19 @@ class Store(Fake):
 class Check(Fake):
     """Validates."""
 
+    class Config(StageConfig, frozen=True):
+        asks: Annotated[str, doc("A port that it opens.")] = ""
+        least: Annotated[int, doc("Lower bound.")] = 0
+        most: Annotated[int, doc("Upper bound.")] = 9
+
+        def claims(self) -> tuple[str, ...]:
+            return (f"the address {self.asks}",) if self.asks else ()
+
+    def __init__(self, config: Any, context: StageContext) -> None:
+        super().__init__(config, context)
+        if config.least > config.most:
+            raise ConfigError("least is above most", path="least", also="most")
+
 
 class Route(Fake):
     """Writes streams by name."""
