@@ -18,6 +18,7 @@ from streamd_windows.aggregates.numbers import Sum, total
 from streamd_windows.aggregates.ordered import Collect
 from streamd_windows.join_buffer import LEFT, RIGHT, JoinBuffer
 from streamd_windows.join_queue import Held
+from streamd_windows.keys import canonical, plain
 from streamd_windows.layout import Layout
 from streamd_windows.results import ResultRows
 from streamd_windows.rows import Columns, Rows
@@ -157,14 +158,19 @@ class StreamAggregator:
         return added
 
     def group_count(self, group: Hashable, key: Hashable) -> int:
-        """Count one more of a key within a group; returns its count there."""
-        self._groups.update(self._grouped, (group,), (key,), ())
-        counted: int = self._grouped[group].get(key, 0)
+        """Count one more of a key within a group; returns its count there.
+
+        Raises ValueError if the key is None.
+        """
+        if self._groups.update(self._grouped, (group,), (key,), ()):
+            raise ValueError("None is no key")
+        counted: int = self._grouped[group].get(canonical(key), 0)
         return counted
 
     def top_k(self, group: Hashable, k: int) -> list[tuple[Any, int]]:
         """The most frequent keys of a group with their counts, the most frequent first."""
-        return self._groups.ranked(self._grouped.get(group, {}))[:k]
+        ranked = self._groups.ranked(self._grouped.get(group, {}))[:k]
+        return [(plain(key), count) for key, count in ranked]
 
 
 class StreamJoiner:

@@ -84,14 +84,17 @@ class ResultRows:
         names: Sequence[str],
         results: Sequence[tuple[Any, ...]],
     ) -> list[dict[str, Any]]:
-        """Rows of windows that are each their own: (start, end, key, pane, watermark)."""
+        """Rows of windows that are each their own: (start, end, key, pane, watermark).
+
+        Their ids go by start and key: such a window may grow after it has been shown.
+        """
         show, stage, key_names, one = self.show, self.stage, self.names, self.one_name
         keep, identity = self.keep_panes, self.identity
         rows = []
         for start, end, key, pane, mark in windows:
             row = {
                 "window": stage,
-                "id": identity(start, end, key, pane) if keep else identity(start, end, key),
+                "id": identity(start, key, pane) if keep else identity(start, key),
                 "start": show(start),
                 "end": show(end),
                 "key": {one: key} if one and type(key) is str else key_dict(key_names, key),
