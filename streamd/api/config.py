@@ -48,6 +48,14 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """
         return ()
 
+    def passes_on(self) -> bool:
+        """Whether the stage ever writes its own output.
+
+        Where it does not (it sends every event to streams that `emits` names), nothing is left in
+        the stream that it reads, and `output` has no meaning.
+        """
+        return True
+
     def notes(self) -> tuple[str, ...]:
         """What a person should know before such a stage runs: `streamd check` prints it."""
         return ()

@@ -48,6 +48,7 @@ def check(
         _check_names(drafts, options, {**routed, **elsewhere, **written}, path, problems)
     if all(draft.inputs is not None for draft in drafts if draft.role != "source"):
         _check_cycles(steps, problems)
+        _check_left(drafts, problems)
         if any(draft.role == "sink" for draft in drafts):
             _check_unread(drafts, options, written, problems)
 
@@ -131,6 +132,25 @@ def _check_unread(
                 f'nobody reads the stream "{stream}" that this stage writes; give it a reader'
                 " (inputs) or name it in drop_streams",
             )
+
+
+def _check_left(drafts: Sequence[Draft], problems: Problems) -> None:
+    """Behind a step that sends all events to other streams nothing is left to be read.
+
+    Steps run in the order of the drafts, sinks after them.
+    """
+    taken: dict[str, str] = {}
+    for draft in drafts:
+        for at, stream in enumerate(draft.inputs or ()):
+            if stream in taken:
+                named = (*draft.path, "inputs", at)
+                problems.add(
+                    named if named in problems.lines else draft.path,
+                    f'nothing is left in the stream "{stream}": {taken[stream]} sends all of its'
+                    " events to other streams",
+                )
+        if draft.spec is not None and not draft.spec.config.passes_on():
+            taken.update(dict.fromkeys(draft.inputs or (), draft.id))
 
 
 def _check_dead_letters(draft: Draft, problems: Problems) -> None:

@@ -96,9 +96,13 @@ class Route(Fake):
 
     class Config(StageConfig, frozen=True):
         to: Annotated[tuple[str, ...], doc("Streams.")] = ()
+        all: Annotated[bool, doc("Leave nothing behind.")] = False
 
         def emits(self, stage: str) -> tuple[str, ...]:
             return self.to
+
+        def passes_on(self) -> bool:
+            return not self.all
 
 
 class Join(Fake):
