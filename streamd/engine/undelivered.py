@@ -165,7 +165,7 @@ class Undelivered:
         if failure.role not in ("source", "validate") or not isinstance(failure.error, Rejected):
             return
         stage = self._telemetry.stage(self._pipeline, failure.stage)
-        stage.validation_failed(failure.error)
+        stage.validation_failed(failure.error.rows.values())
         for reason, rows in Tally(r.reason for r in failure.error.rows.values()).items():
             if told := self._sampler.allow((failure.stage, reason), rows):
                 example = next(r for r in failure.error.rows.values() if r.reason == reason)

@@ -5,13 +5,13 @@ Constructors do no I/O but may find faults that no type can express (`ConfigErro
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
 from msgspec import structs
 
-from streamd.api import Committed, ConfigError, StageContext, SystemClock
+from streamd.api import Committed, ConfigError, Reject, StageContext, SystemClock
 from streamd.catalog import Catalog
 from streamd.settings.keys import STAGE_ROLES
 from streamd.settings.model import PipelineSpec, PluginSpec, StageSpec
@@ -33,6 +33,8 @@ class InertLog:
     def inc(self, amount: float = 1) -> None: ...
 
     set = observe = inc
+
+    def validation_failed(self, rejects: Iterable[Reject]) -> None: ...
 
     def exposition(self) -> tuple[bytes, str]:
         return b"", "text/plain"

@@ -6,12 +6,12 @@ Children are bound once per stage and added to once per batch.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import prometheus_client as prometheus
 
-from streamd.api import Counter, Gauge, Histogram, Rejected
+from streamd.api import Counter, Gauge, Histogram, Reject, Rejected
 
 _LATENCIES = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -216,11 +216,11 @@ class StageMetrics:
                 "rejected_events_total", "Events refused.", reason=self._telemetry.reason(reason)
             ).inc(rows)
 
-    def validation_failed(self, error: Rejected) -> None:
-        for reason, rows in Tally(reject.reason for reject in error.rows.values()).items():
+    def validation_failed(self, rejects: Iterable[Reject]) -> None:
+        for reason, rows in Tally(reject.reason for reject in rejects).items():
             self._telemetry.counter(
                 "consumer_validation_failures_total",
-                "Events that validation refused.",
+                "Events that failed validation.",
                 reason=self._telemetry.reason(reason),
             ).inc(rows)
 

@@ -36,7 +36,7 @@ def _make_all_of_the_engine(telemetry: Telemetry) -> None:
     stage = telemetry.stage("p", "s")
     refused = Rejected({0: Reject("reason", "message")})
     stage.rejected(refused)
-    stage.validation_failed(refused)
+    stage.validation_failed(refused.rows.values())
     stage.dead_lettered(Counter(["ValueError"]))
     stage.dropped("reason", 1)
 
