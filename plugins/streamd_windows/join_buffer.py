@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Sequence
 
-from streamd_windows.join_queue import Held, JoinQueue
+from streamd_windows.join_queue import Held, JoinQueue, event_time
 from streamd_windows.keys import Key
 
 LEFT, RIGHT = 0, 1
@@ -12,6 +13,7 @@ LEFT, RIGHT = 0, 1
 Pair = tuple[Held, Held]
 
 _SLACK = 1000
+_FEW = 4
 _DOUBTFUL = frozenset({tuple, type(None)})
 
 
@@ -25,6 +27,7 @@ class JoinBuffer:
         self.within = within
         self.max_per_key = max_per_key
         self.sizes = [0, 0]
+        # In the order of time, for each key.
         self._index: tuple[dict[Key, list[Held]], dict[Key, list[Held]]] = ({}, {})
         self._queue = JoinQueue(within)
         self._dead = 0  # in the queue, at most
@@ -36,12 +39,14 @@ class JoinBuffer:
         return iter(self._queue)
 
     def pairs(self, side: int, events: Sequence[Held]) -> list[Pair]:
-        """Events of one side, each with those of the other that match, as they came."""
+        """Events of one side, each with those of the other that match, the earliest first."""
         others, within = self._index[1 - side].get, self.within
         pairs: list[Pair] = []
         for held in events:
             if waiting := others(held.key):
                 time = held.time
+                if len(waiting) > _FEW:
+                    waiting = _between(waiting, time - within, time + within)
                 for other in waiting:
                     if -within <= other.time - time <= within:
                         pairs.append((held, other))  # noqa: PERF401 - most have one or two
@@ -57,7 +62,10 @@ class JoinBuffer:
             key = held.key
             waiting = index.get(key)
             if waiting is not None:
-                waiting.append(held)
+                if waiting[-1].time <= held.time:
+                    waiting.append(held)
+                else:
+                    insort(waiting, held, key=event_time)
                 if most is not None and len(waiting) > most:
                     full.append(waiting.pop(0))
             elif key is not None and (type(key) is not tuple or None not in key):
@@ -83,10 +91,20 @@ class JoinBuffer:
 
     def remove(self, partition: str) -> None:
         """Forget what came from a partition."""
-        self._forget([held for held in self if held.partition == partition])
+        for held in self:
+            if held.partition == partition:
+                held.dead = True
+                self.sizes[held.side] -= 1
         self._queue.sweep()
+        for index in self._index:
+            for key, waiting in list(index.items()):
+                if left := [held for held in waiting if not held.dead]:
+                    index[key] = left
+                else:
+                    del index[key]
 
-    def _forget(self, gone: Iterable[Held]) -> None:
+    def _forget(self, gone: list[Held]) -> None:
+        """These are dead, the first ones of their keys."""
         crowded: tuple[dict[Key, None], dict[Key, None]] = {}, {}
         for held in gone:
             held.dead = True
@@ -101,11 +119,16 @@ class JoinBuffer:
                 crowded[side][key] = None
         for index, keys in zip(self._index, crowded, strict=True):
             for key in keys:
-                # Once per key, whatever the number that goes: lists of one key may be long.
-                if waiting := [held for held in index[key] if not held.dead]:
-                    index[key] = waiting
-                else:
+                waiting = index[key]
+                if waiting[-1].dead:
                     del index[key]
+                else:
+                    del waiting[: next(at for at, held in enumerate(waiting) if not held.dead)]
+
+
+def _between(waiting: list[Held], earliest: float, latest: float) -> list[Held]:
+    start = bisect_left(waiting, earliest, key=event_time)
+    return waiting[start : bisect_right(waiting, latest, start, key=event_time)]
 
 
 def joinable(key: Key) -> bool:

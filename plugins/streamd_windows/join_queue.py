@@ -40,7 +40,7 @@ class Held(Struct, gc=False):
     stored: bool = False
 
 
-_time = attrgetter("time")
+event_time = attrgetter("time")
 
 
 class JoinQueue:
@@ -66,7 +66,7 @@ class JoinQueue:
                 last, page = day, self._near if day <= today else self._page(day)
             page.append(held)
         if len(self._near) > sorted_:
-            self._near.sort(key=_time)
+            self._near.sort(key=event_time)
 
     def take(self, before: float, limit: int) -> list[Held]:
         """Up to `limit` events from before this time, the earliest first."""
@@ -78,9 +78,11 @@ class JoinQueue:
                 if not order or order[0] * self._day >= before:
                     break
                 self._today = heappop(order)
-                self._near = sorted(self._far.pop(self._today), key=_time)
+                self._near = sorted(self._far.pop(self._today), key=event_time)
                 continue
-            count = len(near) if near[-1].time < before else bisect_left(near, before, key=_time)
+            count = (
+                len(near) if near[-1].time < before else bisect_left(near, before, key=event_time)
+            )
             if not count:
                 break
             count = min(count, limit - len(taken))

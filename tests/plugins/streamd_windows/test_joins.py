@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from streamd_windows import JoinStage
 from streamd_windows.join_buffer import LEFT, RIGHT, JoinBuffer
-from streamd_windows.join_queue import Held, JoinQueue
+from streamd_windows.join_queue import Held, JoinQueue, event_time
 from tests.plugins.streamd_windows.harness import Event, Sink, batch, make
 from tests.plugins.streamd_windows.strategies import seeds
 
@@ -51,10 +51,12 @@ def test_what_waits_longest_goes_first(acts: list[tuple[str, int]], random: Rand
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 3), st.integers(0, 3_000)), max_size=40),
-    st.integers(1, 4),
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1), st.integers(0, 3_000)), max_size=60),
+    st.integers(1, 20),
 )
-def test_a_full_key_lets_its_first_event_go(given_: list[tuple[int, int, int]], most: int) -> None:
+def test_a_full_key_lets_its_earliest_event_go(
+    given_: list[tuple[int, int, int]], most: int
+) -> None:
     buffer = JoinBuffer(WITHIN, most)
     kept: dict[tuple[int, int], list[Held]] = {}
     for side, key, time in given_:
@@ -65,8 +67,20 @@ def test_a_full_key_lets_its_first_event_go(given_: list[tuple[int, int, int]], 
         ]
         mine = kept.setdefault((side, key), [])
         mine.append(held)
+        mine.sort(key=event_time)
         assert buffer.add(side, [held]) == ([mine.pop(0)] if len(mine) > most else [])
     assert len(buffer) == len(list(buffer)) == sum(map(len, kept.values()))
+    gone = buffer.before(1_500, 1_000)
+    assert [held.time for held in gone] == sorted(held.time for held in gone)
+    left = [held for mine in kept.values() for held in mine if held.time >= 1_500]
+    found = {
+        id(one)
+        for key in (0, 1)
+        for side in (0, 1)
+        for t in (1_500, 2_500, 3_500)
+        for _, one in buffer.pairs(side, [Held(side, key, t, None)])
+    }
+    assert found == {id(held) for held in left}
     buffer.before(float("inf"), 1_000)
     assert len(buffer) == 0
     assert buffer.pairs(LEFT, [Held(LEFT, key, 0, None) for key in range(4)]) == []
