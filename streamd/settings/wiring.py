@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
-from streamd.api import DEAD_LETTERS
+from streamd.api import DEAD_LETTERS, Backlog
 from streamd.settings.keys import STEP_ROLES
 from streamd.settings.lines import Path
 from streamd.settings.model import PipelineOptions, PluginSpec
@@ -62,6 +62,11 @@ def _check_backlog(
         problems.add(
             where, f'no sink has the id "{options.backlog}"{nearest(options.backlog, sinks)}'
         )
+    for draft in drafts:
+        countable = draft.spec is None or issubclass(draft.spec.cls, Backlog)
+        if draft.id == options.backlog and draft.role == "sink" and not countable:
+            message = f"{draft.name} cannot count what it holds"
+            problems.add((*path, "backlog"), message, (*draft.path, "id"))
 
 
 def _written(drafts: Sequence[Draft]) -> dict[str, Path]:

@@ -42,6 +42,11 @@ class Telemetry:
             if gone.keys() <= set(names):
                 metric.remove_by_labels(gone)
 
+    def forget_series(self, name: str, **labels: str) -> None:
+        """Drop one series: what it would tell is not known."""
+        if name in self._made:
+            self._made[name][0].remove_by_labels(labels)
+
     def exposition(self) -> tuple[bytes, str]:
         """Every metric in Prometheus' text format, and its media type."""
         return prometheus.generate_latest(self.registry), prometheus.CONTENT_TYPE_LATEST
@@ -150,9 +155,7 @@ class PipelineMetrics:
             "Commits that a source could not make at first.",
             pipeline=pipeline,
         )
-        self.backlog = gauge(
-            "dlq_backlog_size", "Dead letters in the store that the pipeline's `backlog` names."
-        )
+        self._telemetry, self._pipeline = telemetry, pipeline
         self._processed = {
             status: telemetry.counter(
                 "consumer_messages_processed_total", "Events by how they ended.", status=status
@@ -164,6 +167,15 @@ class PipelineMetrics:
         """The pipeline is in this one of `PIPELINE_STATES`."""
         for name, gauge in self._states.items():
             gauge.set(name == state)
+
+    def backlog(self, letters: int | None) -> None:
+        """So many dead letters are in their store; None: nobody can tell, so there is no series."""
+        name = "dlq_backlog_size"
+        what = "Dead letters in the store that the pipeline's `backlog` names."
+        if letters is None:
+            self._telemetry.forget_series(name, pipeline=self._pipeline)
+        else:
+            self._telemetry.gauge(name, what, pipeline=self._pipeline).set(letters)
 
     def completed(self, events: int, failed: int) -> None:
         """An epoch is complete: so many events were read in it, so many of them not stored."""
