@@ -14,6 +14,10 @@ from typing import Any, NamedTuple
 TARGET = Path(__file__).resolve().parents[1] / "config" / "grafana" / "streamd.json"
 
 WHERE = '{instance=~"$instance",pipeline=~"$pipeline"}'
+DOWN = (
+    f"streamd_pipeline_up{WHERE} == 0"
+    ' unless ignoring (state) streamd_pipeline_state{state="ended"} == 1'
+)
 DAEMON = '{instance=~"$instance"}'  # metrics that do not tell pipelines apart
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 COLUMNS, HEIGHT = 24, 8
@@ -50,7 +54,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     "Now": (
         Panel(
             "Pipelines that are down",
-            ((f"count(streamd_pipeline_up{WHERE} == 0) or vector(0)", ""),),
+            ((f"count({DOWN}) or vector(0)", ""),),
             kind="stat",
             red_from=1,
         ),

@@ -25,6 +25,7 @@ Compile = Callable[[str], Condition | None]
 
 _LOOK_EVERY = 0.5  # seconds, whether the stage is still there
 _TELL_EVERY = 1.0
+_HANGS_UP_WITHIN = 5.0
 
 
 class TapRefusedError(Exception):
@@ -136,11 +137,20 @@ class Tapping:
     async def answer(self, stream: ByteStream) -> None:
         """Returns when nothing more comes, or when whoever has asked is gone."""
         async with anyio.create_task_group() as group:
-            group.start_soon(_until_hung_up, stream, group.cancel_scope)
+            group.start_soon(self._until_hung_up, stream)
             # Nobody to tell where whoever asked has gone.
-            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError), self._tap:
+            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, OSError), self._tap:
                 await self._follow(stream)
-            group.cancel_scope.cancel()
+                await stream.send_eof()
+            # The other side hangs up now; a wait that is cancelled just then is an error for the
+            # event loop.
+            group.cancel_scope.deadline = anyio.current_time() + _HANGS_UP_WITHIN
+
+    async def _until_hung_up(self, stream: ByteStream) -> None:
+        with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            while True:
+                await stream.receive()
+        self._tap.end("whoever has asked is gone")
 
     async def _follow(self, stream: ByteStream) -> None:
         await stream.send(_encode(Line(tapping=str(self._place))))
@@ -203,13 +213,6 @@ def _condition(text: str, compile_: Compile) -> Condition:
     if condition is None:
         raise TapRefusedError("no plugin of the daemon knows filters")
     return condition
-
-
-async def _until_hung_up(stream: ByteStream, scope: anyio.CancelScope) -> None:
-    with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-        while True:
-            await stream.receive()
-    scope.cancel()
 
 
 def _encode(line: Line) -> bytes:

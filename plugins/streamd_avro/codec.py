@@ -200,7 +200,8 @@ def _check(config: AvroCodec.Config, role: str) -> None:
         if role == "sink" and not config.subject:
             raise ConfigError("writing in the format confluent needs a subject", path="subject")
     elif config.registry:
-        raise ConfigError(f"the format {config.format} uses no registry", path="registry")
+        message = f"the format {config.format} uses no registry"
+        raise ConfigError(message, path="registry", also="format")
 
 
 def _framing(config: AvroCodec.Config, context: StageContext, local: Local) -> Framing:

@@ -74,7 +74,8 @@ class JsonSchemaValidator:
         self._config = config
         self._validator: Validator | None = None
         if (config.schema is None) == (config.schema_file is None):
-            raise ConfigError("exactly one of schema and schema_file is needed", path="schema")
+            message = "exactly one of schema and schema_file is needed"
+            raise ConfigError(message, path="schema", also="schema_file")
         if config.schema is not None:
             try:
                 self._validator = compile_schema(config.schema, formats=config.formats)

@@ -80,6 +80,7 @@ class Verdicts:
         self._count([*failures.values(), *gone.values()])
         if self._warn:
             batch = _mark(batch, failures)
+            self._metrics.validation_failed(failures.values())
             self._say(failures)
         else:
             gone.update(failures)

@@ -27,6 +27,7 @@ Find = Callable[[], Iterable[Path]]
 T = TypeVar("T")
 
 _AT_A_TIME = 200
+_ASIDE = ".gone"
 
 
 @asynccontextmanager
@@ -52,6 +53,7 @@ class EventFiles:
     def __init__(self, paths: Sequence[Path], codec: Codec) -> None:
         self._paths = paths
         self._codec = codec
+        self._cleared: set[Path] = set()
 
     async def read(self, after: str = "") -> AsyncIterator[StoredLetter]:
         """See `DeadLetterStore`."""
@@ -79,8 +81,10 @@ class EventFiles:
         except ValueError as error:
             return StoredLetter(str(path), version, {}, str(error))
 
-    @staticmethod
-    def _remove(letters: Sequence[StoredLetter]) -> int:
+    def _remove(self, letters: Sequence[StoredLetter]) -> int:
+        for folder in {Path(letter.place).parent for letter in letters} - self._cleared:
+            self._cleared.add(folder)
+            _put_back_left_over(folder)
         gone = [letter for letter in letters if _take(Path(letter.place), letter.version)]
         sync_folders({Path(letter.place).parent for letter in gone})
         return len(gone)
@@ -100,17 +104,33 @@ def _version(status: os.stat_result) -> str:
 
 def _take(path: Path, version: str) -> bool:
     """Delete a file, but not one that was written in its place since."""
-    aside = path.with_name(f".{path.name}.gone")
+    aside = path.with_name(f".{path.name}{_ASIDE}")
     try:
+        if _version(path.stat()) != version:
+            return False
         path.rename(aside)
     except FileNotFoundError:
         return False
-    same = _version(aside.stat()) == version
-    if not same:
-        with suppress(FileExistsError):  # written once more: that one counts
-            os.link(aside, path)
+    if _version(aside.stat()) == version:
+        aside.unlink()
+        return True
+    _put_back(aside, path)  # written anew in between
+    return False
+
+
+def _put_back(aside: Path, path: Path) -> None:
+    with suppress(FileExistsError):  # written once more: that one counts
+        os.link(aside, path)
     aside.unlink()
-    return same
+
+
+def _put_back_left_over(folder: Path) -> None:
+    """What a killed command has left aside may be a letter that was written anew.
+
+    Rather one that was done already comes twice than one is lost.
+    """
+    for aside in folder.glob(f".*{_ASIDE}"):
+        _put_back(aside, folder / aside.name[1 : -len(_ASIDE)])
 
 
 async def _listed(find: Find) -> list[Path]:

@@ -39,9 +39,14 @@ class FileSource:
             Duration("250ms")
         )
 
+        def claims(self) -> tuple[str, ...]:
+            """What is known of a file that rotates is kept for one reader."""
+            return ("standard input" if self.path == "-" else f"the file {self.path}",)
+
     def __init__(self, config: Config, context: StageContext) -> None:
         if config.start == "end" and not config.follow:
-            raise ConfigError('start = "end" needs follow = true to read anything', path="start")
+            message = 'start = "end" needs follow = true to read anything'
+            raise ConfigError(message, path="start", also="follow")
         self.resumes = config.path != "-"
         self._context = context
         self._reader = self._make_reader(config, context)

@@ -64,6 +64,9 @@ class HttpConfig(StageConfig, frozen=True, kw_only=True):
         bool, doc("POST /validate takes IPv6 addresses, as the validator of the pipeline does.")
     ] = False
 
+    def claims(self) -> tuple[str, ...]:
+        return () if self.listen.endswith(":0") else (f"the address {self.listen}",)
+
 
 class Address(NamedTuple):
     host: str

@@ -18,8 +18,11 @@ class ApiKeys:
         for name, key in keys.items():
             if not key.strip():
                 raise ConfigError("an empty key lets everybody in", path=f"api_keys.{name}")
-        if len(set(keys.values())) < len(keys):
-            raise ConfigError("two names have the same key", path="api_keys")
+        first = {key: name for name, key in list(keys.items())[::-1]}
+        for name, key in keys.items():
+            if first[key] != name:
+                message = "another name has the same key"
+                raise ConfigError(message, path=f"api_keys.{name}", also=f"api_keys.{first[key]}")
         self._keys = [(name, key.encode()) for name, key in keys.items()]
 
     @property

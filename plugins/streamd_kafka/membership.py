@@ -8,7 +8,7 @@ the broker and the engine, is done by the next poll.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, RebalanceInProgressError
@@ -77,11 +77,13 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         generation: int,
         committed: dict[TopicPartition, Committed | None],
         starts: dict[TopicPartition, int],
+        begin: Callable[[dict[TopicPartition, int]], Awaitable[None]],
     ) -> None:
         """Hand new partitions to the engine and read them from where it says.
 
-        Without a word from it: from what the group has committed, else from `starts`. Nothing is
-        done if the group has moved partitions since `generation`; the next poll does it then.
+        Without a word from it: from what the group has committed, else from `starts`, of which
+        `begin` is told first. Nothing is done if the group has moved partitions since
+        `generation`; the next poll does it then.
         """
         async with self._telling:
             if generation != self._generation:
@@ -92,10 +94,20 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             )
             if generation != self._generation:
                 return  # a callback waits for the lock, and will take them back
+            positions, unknown = {}, {}
             for partition, known in committed.items():
                 position = answer.get(partition_name(*partition))
-                if position is None:
-                    position = starts[partition] if known is None else known.position
+                if position is not None:
+                    positions[partition] = position
+                elif known is not None:
+                    positions[partition] = known.position
+                else:
+                    unknown[partition] = starts[partition]
+            if unknown:
+                await begin(unknown)
+                if generation != self._generation:
+                    return
+            for partition, position in (positions | unknown).items():
                 self._consumer.seek(partition, position)
             self._consumer.resume(*committed)
             self.pending -= set(committed)

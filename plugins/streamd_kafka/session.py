@@ -17,6 +17,7 @@ from aiokafka.errors import (
 )
 
 from streamd.api import (
+    NOTHING_READ,
     Batch,
     Control,
     Misconfigured,
@@ -57,6 +58,7 @@ class Session:
         self._lost = LostRecords(config.on_lost_offsets, context.metrics, context.log)
         self._silence = Silence()
         self._newest: dict[TopicPartition, int] = {}
+        self._starts: dict[TopicPartition, int] = {}
 
     async def __aenter__(self) -> Self:
         consumer = AIOKafkaConsumer(**consumer_options(self._config))
@@ -155,11 +157,25 @@ class Session:
         try:
             async with asyncio.timeout(_ANSWER_WITHIN):
                 committed = await committed_offsets(consumer, pending)
-                new = [partition for partition, known in committed.items() if known is None]
-                starts = await start_offsets(consumer, self._start, new)
+                # Asked once: what comes while the first commit fails is not to be skipped.
+                new = {p for p, known in committed.items() if known is None} - self._starts.keys()
+                self._starts |= await start_offsets(consumer, self._start, new)
         except (KafkaError, TimeoutError) as error:
             raise classify(error, "cannot learn the group's offsets") from error
-        await membership.resume(generation, committed, starts)
+        await membership.resume(generation, committed, self._starts, self._begin)
+
+    async def _begin(self, starts: dict[TopicPartition, int]) -> None:
+        """Commit where reading begins, where another time it would begin elsewhere: a restart
+        before the first event is not to skip what has come meanwhile."""
+        if self._start != "earliest":
+            try:
+                async with asyncio.timeout(_ANSWER_WITHIN):
+                    begins = {partition: (at, NOTHING_READ) for partition, at in starts.items()}
+                    await commit_offsets(self._consumer, begins)
+            except (KafkaError, TimeoutError) as error:
+                raise classify(error, "cannot commit where reading begins") from error
+        for partition in starts:
+            del self._starts[partition]
 
     async def _recover(self, error: OffsetOutOfRangeError) -> None:
         try:

@@ -76,13 +76,18 @@ class ConnectionConfig(StageConfig, frozen=True, kw_only=True):
                 path="security_protocol",
             )
         if self.sasl_username and not uses_sasl:
-            raise ConfigError("is of use only with a SASL security_protocol", path="sasl_username")
+            raise ConfigError(
+                "is of use only with a SASL security_protocol",
+                path="sasl_username",
+                also="security_protocol",
+            )
         if self.tls_key and not self.tls_cert:
             raise ConfigError("needs tls_cert", path="tls_key")
         if (self.tls_ca or self.tls_cert) and "SSL" not in self.security_protocol:
             raise ConfigError(
                 "is of use only with security_protocol SSL or SASL_SSL",
                 path="tls_ca" if self.tls_ca else "tls_cert",
+                also="security_protocol",
             )
 
 
@@ -152,7 +157,8 @@ class SourceConfig(ConnectionConfig, frozen=True, kw_only=True):
     def check(self) -> None:
         super().check()
         if bool(self.topics) == bool(self.topic_pattern):
-            raise ConfigError("give either topics or topic_pattern", path="topics")
+            message = "give either topics or topic_pattern"
+            raise ConfigError(message, path="topics", also="topic_pattern")
         try:
             re.compile(self.topic_pattern)
         except re.error as error:
@@ -161,7 +167,8 @@ class SourceConfig(ConnectionConfig, frozen=True, kw_only=True):
             _check_topic(topic, f"topics[{number}]")
         parse_start(self.start)
         if self.session_timeout > self.max_poll_interval:
-            raise ConfigError("must not be below session_timeout", path="max_poll_interval")
+            message = "must not be below session_timeout"
+            raise ConfigError(message, path="max_poll_interval", also="session_timeout")
 
 
 class SinkConfig(ConnectionConfig, frozen=True, kw_only=True):
@@ -207,7 +214,8 @@ class SinkConfig(ConnectionConfig, frozen=True, kw_only=True):
         super().check()
         _check_topic(self.topic, "topic")
         if self.enable_idempotence and self.acks != "all":
-            raise ConfigError("must be all with enable_idempotence", path="acks")
+            message = "must be all with enable_idempotence"
+            raise ConfigError(message, path="acks", also="enable_idempotence")
 
 
 def _check_topic(topic: str, path: str) -> None:

@@ -62,10 +62,11 @@ class SqliteConfig(StageConfig, frozen=True):
     def check(self, inputs: Collection[str]) -> None:
         """Raises ConfigError for what can be seen without the database."""
         if (self.once == "key") != bool(self.key):
-            raise ConfigError('once = "key" and key belong together', path="key")
+            raise ConfigError('once = "key" and key belong together', path="key", also="once")
         unmapped = [name for name in self.key if name not in self.mapping(inputs)]
         if unmapped:
-            raise ConfigError(f"not among columns: {', '.join(unmapped)}", path="key")
+            message = f"not among columns: {', '.join(unmapped)}"
+            raise ConfigError(message, path="key", also="columns")
         ascending = len(inputs) <= 1 and DEAD_LETTERS not in inputs
         if self.once == "position" and not ascending:
             raise ConfigError(

@@ -31,13 +31,16 @@ class Split(Transform):
             str | None,
             doc(
                 "Stream of the events that no route fits. By default they stay in their own; with"
-                " this nothing is left in it, so name it in drop_streams if nobody else reads it."
+                " this nothing is left in it for whatever comes behind."
             ),
         ] = None
 
         def emits(self, stage: str) -> tuple[str, ...]:  # noqa: ARG002
             rest = () if self.otherwise is None else (self.otherwise,)
             return tuple(dict.fromkeys((*self.routes, *rest)))
+
+        def passes_on(self) -> bool:
+            return self.otherwise is None
 
     def __init__(self, config: Config, context: StageContext) -> None:
         if not config.routes:

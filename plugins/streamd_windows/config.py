@@ -65,7 +65,9 @@ class TimeConfig(StageConfig, frozen=True, kw_only=True):
 
     def state_key(self) -> str:
         """Only what changes the meaning of cells counts: triggers and delays may be tuned."""
-        parts = [(name, getattr(self, name)) for name in self._state]
+        given = [(name, getattr(self, name)) for name in self._state]
+        # However it is written: "60s" is "1m".
+        parts = [(name, to_ms(v) if isinstance(v, Duration) else v) for name, v in given]
         data = msgspec.json.encode([type(self).__qualname__, parts], enc_hook=repr, order="sorted")
         return hashlib.blake2b(data, digest_size=16).hexdigest()
 
@@ -144,7 +146,16 @@ class SessionConfig(AggregateConfig, frozen=True, kw_only=True):
 class JoinConfig(TimeConfig, frozen=True, kw_only=True):
     """Pairs of events of two streams."""
 
-    _state: ClassVar[tuple[str, ...]] = ("left", "right", "on", "right_on", "within", "time")
+    # The kind too: only what may be emitted alone remembers that it had a partner.
+    _state: ClassVar[tuple[str, ...]] = (
+        "left",
+        "right",
+        "on",
+        "right_on",
+        "within",
+        "time",
+        "kind",
+    )
 
     left: Annotated[str, doc("Stream on the left.", example="clicks")]
     right: Annotated[str, doc("Stream on the right.", example="orders")]

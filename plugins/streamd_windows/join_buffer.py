@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator
-from itertools import count
-from typing import Any
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Iterator, Sequence
 
-from msgspec import Struct
-
+from streamd_windows.join_queue import Held, JoinQueue, event_time
 from streamd_windows.keys import Key
 
 LEFT, RIGHT = 0, 1
 
+Pair = tuple[Held, Held]
 
-class Held(Struct, gc=False):
-    """One event that waits. `nth` tells events apart that a step has made of one.
-
-    `number` names it in its partition's state. `dead`: let go, but still in a queue.
-    """
-
-    side: int
-    key: Key
-    time: float
-    value: Any
-    partition: str = ""
-    offset: int = 0
-    nth: int = 0
-    number: int = 0
-    matched: bool = False
-    dead: bool = False
+_SLACK = 1000
+_FEW = 4
+_DOUBTFUL = frozenset({tuple, type(None)})
 
 
 class JoinBuffer:
@@ -42,42 +27,61 @@ class JoinBuffer:
         self.within = within
         self.max_per_key = max_per_key
         self.sizes = [0, 0]
+        # In the order of time, for each key.
         self._index: tuple[dict[Key, list[Held]], dict[Key, list[Held]]] = ({}, {})
-        self._queue: list[tuple[float, int, Held]] = []
-        self._serial = count()
+        self._queue = JoinQueue(within)
+        self._dead = 0  # in the queue, at most
 
     def __len__(self) -> int:
         return self.sizes[LEFT] + self.sizes[RIGHT]
 
-    def partners(self, held: Held) -> list[Held]:
-        """The events of the other side that match, in the order in which they came."""
-        others = self._index[1 - held.side].get(held.key)
-        if not others:
-            return []
-        earliest, latest = held.time - self.within, held.time + self.within
-        return [other for other in others if earliest <= other.time <= latest]
+    def __iter__(self) -> Iterator[Held]:
+        return iter(self._queue)
 
-    def add(self, held: Held) -> Held | None:
-        """Let an event wait; returns another one that has to go for it, if its key is full."""
-        self.sizes[held.side] += 1
-        heapq.heappush(self._queue, (held.time, next(self._serial), held))
-        if not joinable(held.key):
-            return None
-        waiting = self._index[held.side].setdefault(held.key, [])
-        waiting.append(held)
-        if self.max_per_key is None or len(waiting) <= self.max_per_key:
-            return None
-        oldest = waiting.pop(0)
-        self._let_go(oldest)
-        return oldest
+    def pairs(self, side: int, events: Sequence[Held]) -> list[Pair]:
+        """Events of one side, each with those of the other that match, the earliest first."""
+        others, within = self._index[1 - side].get, self.within
+        pairs: list[Pair] = []
+        for held in events:
+            if waiting := others(held.key):
+                time = held.time
+                if len(waiting) > _FEW:
+                    waiting = _between(waiting, time - within, time + within)
+                for other in waiting:
+                    if -within <= other.time - time <= within:
+                        pairs.append((held, other))  # noqa: PERF401 - most have one or two
+        return pairs
+
+    def add(self, side: int, events: Sequence[Held]) -> list[Held]:
+        """Let events of one side wait; returns those that have to go, where a key is full."""
+        self.sizes[side] += len(events)
+        self._queue.push(events)
+        full: list[Held] = []
+        index, most = self._index[side], self.max_per_key
+        for held in events:
+            key = held.key
+            waiting = index.get(key)
+            if waiting is not None:
+                if waiting[-1].time <= held.time:
+                    waiting.append(held)
+                else:
+                    insort(waiting, held, key=event_time)
+                if most is not None and len(waiting) > most:
+                    full.append(waiting.pop(0))
+            elif key is not None and (type(key) is not tuple or None not in key):
+                index[key] = [held]
+        for held in full:
+            held.dead = True
+        self.sizes[side] -= len(full)
+        self._dead += len(full)
+        if self._dead > len(self) + _SLACK:
+            self._queue.sweep()
+            self._dead = 0
+        return full
 
     def before(self, time: float, limit: int) -> list[Held]:
         """Let go of up to `limit` events from before this time, the earliest first."""
-        gone: list[Held] = []
-        while self._queue and self._queue[0][0] < time and len(gone) < limit:
-            held = heapq.heappop(self._queue)[2]
-            if not held.dead:
-                gone.append(held)
+        gone = self._queue.take(time, limit)
         self._forget(gone)
         return gone
 
@@ -85,37 +89,53 @@ class JoinBuffer:
         """Let go of so many of the earliest events."""
         return self.before(float("inf"), number)
 
-    def earliest(self) -> float | None:
-        """Time of the first event that waits, or of one that has been let go since."""
-        return self._queue[0][0] if self._queue else None
-
     def remove(self, partition: str) -> None:
         """Forget what came from a partition."""
-        self._forget([held for held in self if held.partition == partition])
-        self._queue = [entry for entry in self._queue if not entry[2].dead]
-        heapq.heapify(self._queue)
-
-    def __iter__(self) -> Iterator[Held]:
-        return (held for _, _, held in self._queue if not held.dead)
-
-    def _let_go(self, held: Held) -> None:
-        held.dead = True
-        self.sizes[held.side] -= 1
+        for held in self:
+            if held.partition == partition:
+                held.dead = True
+                self.sizes[held.side] -= 1
+        self._queue.sweep()
+        for index in self._index:
+            for key, waiting in list(index.items()):
+                if left := [held for held in waiting if not held.dead]:
+                    index[key] = left
+                else:
+                    del index[key]
 
     def _forget(self, gone: list[Held]) -> None:
-        touched: set[tuple[int, Key]] = set()
+        """These are dead, the first ones of their keys."""
+        crowded: tuple[dict[Key, None], dict[Key, None]] = {}, {}
         for held in gone:
-            self._let_go(held)
-            touched.add((held.side, held.key))
-        for side, key in touched:
-            # Once per key, whatever the number that goes: lists of one key may be long.
-            waiting = [held for held in self._index[side].get(key, ()) if not held.dead]
-            if waiting:
-                self._index[side][key] = waiting
+            held.dead = True
+            side, key = held.side, held.key
+            self.sizes[side] -= 1
+            waiting = self._index[side].get(key)
+            if waiting is None:
+                continue
+            if len(waiting) == 1:  # itself
+                del self._index[side][key]
             else:
-                self._index[side].pop(key, None)
+                crowded[side][key] = None
+        for index, keys in zip(self._index, crowded, strict=True):
+            for key in keys:
+                waiting = index[key]
+                if waiting[-1].dead:
+                    del index[key]
+                else:
+                    del waiting[: next(at for at, held in enumerate(waiting) if not held.dead)]
+
+
+def _between(waiting: list[Held], earliest: float, latest: float) -> list[Held]:
+    start = bisect_left(waiting, earliest, key=event_time)
+    return waiting[start : bisect_right(waiting, latest, start, key=event_time)]
 
 
 def joinable(key: Key) -> bool:
     """Whether a key can be equal to another one."""
     return None not in key if type(key) is tuple else key is not None
+
+
+def all_joinable(keys: Iterable[Key]) -> bool:
+    """Whether all of them can; with several fields, False is no answer."""
+    return _DOUBTFUL.isdisjoint(map(type, keys))

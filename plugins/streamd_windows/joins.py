@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, repeat
 
-from streamd_windows.aggregates.ordered import shown
-from streamd_windows.join_buffer import LEFT, RIGHT, Held, JoinBuffer, joinable
+from streamd_windows.join_buffer import LEFT, RIGHT, JoinBuffer, Pair, all_joinable, joinable
+from streamd_windows.join_queue import Held
+from streamd_windows.join_rows import JoinRows
 from streamd_windows.join_state import JoinBody
-from streamd_windows.keys import key_dict
 from streamd_windows.results import ResultRows
 from streamd_windows.rows import Chunk, Rows
 from streamd_windows.slices import NEVER, Slice, Slices
@@ -43,12 +43,16 @@ class JoinWindower:
         self.counted = {"join_evicted_events_total": 0, "join_unkeyed_events_total": 0}
         self._left = left
         self._buffer = buffer
-        self._results = results
+        self._rows = JoinRows(results)
         self._alone = ALONE[kind]
+        self._outer = any(self._alone)
         self._lateness = lateness
-        self._wait = int(buffer.within) + lateness
+        self._within = int(buffer.within)
+        self._wait = self._within + lateness
         self._max_events = max_events
         self._ready: dict[str, Chunk] = {}
+        # Partitions of which events have been let go since the store was told.
+        self._touched: set[str] = set()
         self._latest = NEVER
 
     def body(self, partition: str) -> JoinBody:
@@ -57,10 +61,10 @@ class JoinWindower:
     def restored(self, slice_: Slice) -> None:
         body: JoinBody = slice_.body
         body.expired = slice_.fired
-        for held in body.loaded:
-            if held.time >= slice_.fired:
-                self._buffer.add(held)
-                self._latest = max(self._latest, int(held.time))
+        alive = [held for held in body.loaded if held.time >= slice_.fired]
+        for side in (LEFT, RIGHT):
+            self._buffer.add(side, [held for held in alive if held.side == side])
+        self._latest = max([self._latest, *(held.time for held in alive)])
         body.loaded = []
 
     def revoked(self, slice_: Slice) -> None:
@@ -90,12 +94,13 @@ class JoinWindower:
 
     def advance(self, watermark: int) -> Iterator[list[Chunk]]:
         before = watermark - self._wait
-        touched: dict[str, None] = {}
         while gone := self._buffer.before(before, _CHUNK):
-            for held in gone:
-                touched[held.partition] = None
-                self._release(held)
+            self._touched.update({held.partition for held in gone})
+            if self._outer:
+                for held in gone:
+                    self._release(held)
             yield self.immediate(watermark)
+        touched, self._touched = self._touched, set()
         for name in touched:
             if (slice_ := self.slices.get(name)) is not None:
                 slice_.fired, slice_.changed = before, True
@@ -113,37 +118,35 @@ class JoinWindower:
 
     def _add(self, rows: Rows) -> None:
         side = LEFT if rows.stream == self._left else RIGHT
-        body: JoinBody = rows.slice.body
-        partition, buffer = rows.slice.name, self._buffer
-        keeps_lonely = self._alone[side]
-        columns = zip(rows.keys, rows.times, rows.values, rows.offsets, strict=True)
-        before, nth = None, 0
-        for key, time, value, offset in columns:
-            nth = nth + 1 if offset == before else 0
-            before = offset
-            held = Held(side, key, time, value, partition, offset, nth)
-            for other in buffer.partners(held):
-                self._pair(rows.slice, held, other)
-            if not joinable(key):
-                self.counted["join_unkeyed_events_total"] += 1
-                if not keeps_lonely:
-                    continue
-            body.add(held)
-            if (full := buffer.add(held)) is not None:
-                self._evict(full)
-        for held in buffer.oldest(max(0, len(buffer) - self._max_events)):
+        slice_, body = rows.slice, rows.slice.body
+        events = _events(side, rows)
+        if pairs := self._buffer.pairs(side, events):
+            self._match(pairs)
+            chunk = self._chunk(slice_)
+            chunk.values.extend(self._rows.pairs(side, pairs))
+            chunk.times.extend([max(held.time, other.time) for held, other in pairs])
+        if not all_joinable(rows.keys):
+            keyed = [held for held in events if joinable(held.key)]
+            self.counted["join_unkeyed_events_total"] += len(events) - len(keyed)
+            events = events if self._alone[side] else keyed
+        body.add(events)
+        for held in self._buffer.add(side, events):
             self._evict(held)
+        if (over := len(self._buffer) - self._max_events) > 0:
+            for held in self._buffer.oldest(over):
+                self._evict(held)
 
-    def _pair(self, slice_: Slice, held: Held, other: Held) -> None:
-        held.matched = True
-        if not other.matched:
-            # Only events that may be emitted alone have to remember; what is new is written whole.
-            other.matched = True
-            owner = self.slices.get(other.partition)
-            if owner is not None and self._alone[other.side]:
-                owner.body.match(other)
-        left, right = (held, other) if held.side == LEFT else (other, held)
-        self._push(slice_, self._row(left, right), max(int(left.time), int(right.time)))
+    def _match(self, pairs: list[Pair]) -> None:
+        """Only events that may be emitted alone have to remember; what is new is written whole."""
+        if not self._outer:
+            return
+        for held, other in pairs:
+            held.matched = True
+            if not other.matched:
+                other.matched = True
+                owner = self.slices.get(other.partition)
+                if owner is not None and self._alone[other.side]:
+                    owner.body.match(other)
 
     def _evict(self, held: Held) -> None:
         self.counted["join_evicted_events_total"] += 1
@@ -156,31 +159,23 @@ class JoinWindower:
             return
         slice_.body.drop(held)
         if self._alone[held.side] and not held.matched:
-            left, right = (held, None) if held.side == LEFT else (None, held)
-            self._push(slice_, self._row(left, right), int(held.time + self._buffer.within))
+            chunk = self._chunk(slice_)
+            chunk.values.append(self._rows.alone(held))
+            chunk.times.append(held.time + self._within)
 
-    def _push(self, slice_: Slice, row: dict[str, Any], time: int) -> None:
+    def _chunk(self, slice_: Slice) -> Chunk:
         chunk = self._ready.get(slice_.name)
         if chunk is None:
             chunk = self._ready[slice_.name] = Chunk(slice_, [], [])
-        chunk.values.append(row)
-        chunk.times.append(time)
+        return chunk
 
-    def _row(self, left: Held | None, right: Held | None) -> dict[str, Any]:
-        there = [held for held in (left, right) if held is not None]
-        times = [int(held.time) for held in there]
-        show, names = self._results.show, self._results.names
-        places = [
-            None if held is None else (held.partition, held.offset, held.nth)
-            for held in (left, right)
-        ]
-        return {
-            "window": self._results.stage,
-            "id": self._results.ids.hashed(*places),
-            "start": show(min(times)),
-            "end": show(max(times)),
-            "key": key_dict(names, there[0].key),
-            "left": None if left is None else shown(left.value),
-            "right": None if right is None else shown(right.value),
-            "time_diff": times[1] - times[0] if len(times) > 1 else None,
-        }
+
+def _events(side: int, rows: Rows) -> list[Held]:
+    """The rows as events that can wait."""
+    offsets = rows.offsets
+    nths: Iterable[int] = repeat(0)
+    if len(set(offsets)) < len(offsets):
+        nths = [number for _, same in groupby(offsets) for number, _ in enumerate(same)]
+    numbers = rows.slice.body.numbers(len(offsets))
+    places = repeat(rows.slice.name), offsets, nths
+    return list(map(Held, repeat(side), rows.keys, rows.times, rows.values, *places, numbers))

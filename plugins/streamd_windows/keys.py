@@ -16,7 +16,6 @@ from streamd_expressions import ExpressionError, compile_expression
 Key = Any  # None, str, int, float or Flag; a tuple of these where there are several fields
 
 _PLAIN_INTS = 1 << 63
-_WHOLE_FLOATS = float(1 << 53)
 _READY = frozenset({str, type(None)})
 
 
@@ -47,11 +46,15 @@ def canonical(value: Any) -> Key:
     if kind is float:
         if value != value:
             return None
-        whole = -_WHOLE_FLOATS < value < _WHOLE_FLOATS and value.is_integer()
+        # Also where floats are further apart than integers: equal keys must look alike.
+        whole = -_PLAIN_INTS <= value < _PLAIN_INTS and value.is_integer()
         return int(value) if whole else value
     if kind is Flag:
         return value
-    return msgspec.json.encode(value, enc_hook=str, order="sorted").decode(errors="replace")
+    text = msgspec.json.encode(value, enc_hook=str, order="sorted")
+    # A date, a UUID and the like are texts, without the quotes.
+    shown: str = msgspec.json.decode(text) if text[:1] == b'"' else text.decode(errors="replace")
+    return shown
 
 
 def canonical_all(values: Sequence[Any]) -> Sequence[Key]:

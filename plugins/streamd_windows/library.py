@@ -16,7 +16,9 @@ from streamd_windows.aggregates import Cells, Column, Count
 from streamd_windows.aggregates.groups import GroupCount
 from streamd_windows.aggregates.numbers import Sum, total
 from streamd_windows.aggregates.ordered import Collect
-from streamd_windows.join_buffer import LEFT, RIGHT, Held, JoinBuffer
+from streamd_windows.join_buffer import LEFT, RIGHT, JoinBuffer
+from streamd_windows.join_queue import Held
+from streamd_windows.keys import canonical, plain
 from streamd_windows.layout import Layout
 from streamd_windows.results import ResultRows
 from streamd_windows.rows import Columns, Rows
@@ -156,14 +158,19 @@ class StreamAggregator:
         return added
 
     def group_count(self, group: Hashable, key: Hashable) -> int:
-        """Count one more of a key within a group; returns its count there."""
-        self._groups.update(self._grouped, (group,), (key,), ())
-        counted: int = self._grouped[group].get(key, 0)
+        """Count one more of a key within a group; returns its count there.
+
+        Raises ValueError if the key is None.
+        """
+        if self._groups.update(self._grouped, (group,), (key,), ()):
+            raise ValueError("None is no key")
+        counted: int = self._grouped[group].get(canonical(key), 0)
         return counted
 
     def top_k(self, group: Hashable, k: int) -> list[tuple[Any, int]]:
         """The most frequent keys of a group with their counts, the most frequent first."""
-        return self._groups.ranked(self._grouped.get(group, {}))[:k]
+        ranked = self._groups.ranked(self._grouped.get(group, {}))[:k]
+        return [(plain(key), count) for key, count in ranked]
 
 
 class StreamJoiner:
@@ -195,7 +202,7 @@ class StreamJoiner:
     def _add(self, side: int, key: Hashable, event: Any, timestamp: Timestamp) -> None:
         at = _seconds(timestamp)
         held = Held(side, key, at, event)
-        for other in self._buffer.partners(held):
+        for _, other in self._buffer.pairs(side, [held]):
             left, right = (held, other) if side == LEFT else (other, held)
             pair = {
                 "key": key,
@@ -206,7 +213,7 @@ class StreamJoiner:
                 "time_diff": abs(left.time - right.time),
             }
             self._joined.append((max(left.time, right.time), pair))
-        self._buffer.add(held)
+        self._buffer.add(side, [held])
         self._latest = max(self._latest, at)
         oldest = self._latest - 2 * self.join_window_seconds
         self._buffer.before(oldest, len(self._buffer))

@@ -46,6 +46,8 @@ class PaneWindower:
         self._pending: dict[int, dict[Key, None]] = {}
         # The window that `advance` is in the middle of: large ones are emitted over several calls.
         self._firing = NEVER
+        # Up to here every window has been emitted, whatever partition it came by.
+        self._passed = NEVER
         self._next_end = BEYOND
         self._next_purge = BEYOND
 
@@ -53,6 +55,7 @@ class PaneWindower:
         return PaneBody(self._columns.aggregates, partition)
 
     def restored(self, slice_: Slice) -> None:  # noqa: ARG002
+        self._passed = NEVER  # it may be behind
         self._schedule()
 
     def revoked(self, slice_: Slice) -> None:
@@ -75,6 +78,8 @@ class PaneWindower:
             expires, lateness = self._layout.last_end, self._lateness
             pairs = enumerate(zip(rows.times, marks, strict=True))
             late = [row for row, (time, mark) in pairs if expires(time) + lateness <= mark]
+            if len(late) < len(rows.times):
+                self._leave_out_passed(rows.slice)
             if lateness:
                 self._note_refinements(rows, marks)
             if late:
@@ -104,14 +109,18 @@ class PaneWindower:
 
     def advance(self, watermark: int) -> Iterator[list[Chunk]]:
         if watermark < self._next_end and watermark < self._next_purge:
+            self._passed = max(self._passed, watermark)
             return
-        for end in self._due(watermark):
-            self._firing = end
-            yield from self._fire(WindowView(self.slices, self._layout, end))
-            for slice_ in self.slices.values():
-                if slice_.fired < end:
-                    slice_.fired, slice_.done, slice_.changed = end, 0, True
-        self._firing = NEVER
+        try:
+            for end in self._due(watermark):
+                self._firing = end
+                yield from self._fire(WindowView(self.slices, self._layout, end))
+                for slice_ in self.slices.values():
+                    if slice_.fired < end:
+                        slice_.fired, slice_.done, slice_.changed = end, 0, True
+        finally:  # also where the caller gives up
+            self._firing = NEVER
+        self._passed = max(self._passed, watermark)
         self._purge(watermark)
 
     def early(self, watermark: int | None) -> Iterator[list[Chunk]]:
@@ -146,6 +155,13 @@ class PaneWindower:
         for row, time in enumerate(rows.times):
             found.setdefault(pane_of(time), []).append(row)
         return [(start, rows.take(found[start])) for start in sorted(found)]
+
+    def _leave_out_passed(self, slice_: Slice) -> None:
+        """Windows that are over have been emitted, also those in which nothing was: an event
+        that comes after that counts in the later windows that hold it, and is late for these."""
+        over = self._layout.end_from(self._passed + 1) - self._layout.slide
+        if slice_.fired < over:
+            slice_.fired, slice_.changed = over, True
 
     def _note_refinements(self, rows: Rows, marks: Sequence[int]) -> None:
         """Remember what goes into windows that have been emitted and are still kept."""

@@ -34,7 +34,7 @@ class ResultRows:
         self.names = names
         self.ids = Identities(pipeline, stage)
         self._keep_panes = panes == "keep"
-        self._one_name = names[0] if len(names) == 1 else None
+        self.one_name = names[0] if len(names) == 1 else None
         self.show: Callable[[int], Any] = to_text if time_format == "rfc3339" else int
 
     def rows(
@@ -47,13 +47,11 @@ class ResultRows:
     ) -> list[dict[str, Any]]:
         """One row per key of a window `span` (start, end); `columns` are names and values."""
         start, end = span
+        window = f"{start}/{end}"
         if self._keep_panes:
-            ids = [
-                self.ids.window(start, end, key, pane)
-                for key, pane in zip(keys, panes, strict=True)
-            ]
+            ids = [self.ids.row(window, key, pane) for key, pane in zip(keys, panes, strict=True)]
         else:
-            ids = self.ids.of_window(start, end, keys)
+            ids = self.ids.rows(window, keys)
         # Copies of one row: a window may have a million, and most of a row is the same in all.
         copy = self._blank(columns[0], start, end, watermark).copy
         rows = []
@@ -71,14 +69,17 @@ class ResultRows:
         names: Sequence[str],
         results: Sequence[tuple[Any, ...]],
     ) -> list[dict[str, Any]]:
-        """Rows of windows that are each their own: (start, end, key, pane, watermark)."""
-        show, identity, keep = self.show, self.ids.window, self._keep_panes
+        """Rows of windows that are each their own: (start, end, key, pane, watermark).
+
+        Their ids go by start and key: such a window may grow after it has been shown.
+        """
+        show, identity, keep = self.show, self.ids.row, self._keep_panes
         copy = self._blank(names, 0, 0, None).copy
         keys = self._shown([window[2] for window in windows])
         rows = []
         for (start, end, key, pane, mark), shown in zip(windows, keys, strict=True):
             row = copy()
-            row["id"] = identity(start, end, key, pane if keep else None)
+            row["id"] = identity(str(start), key, pane if keep else None)
             row["start"] = show(start)
             row["end"] = show(end)
             row["key"] = shown
@@ -103,7 +104,7 @@ class ResultRows:
 
     def _shown(self, keys: Sequence[Key]) -> list[dict[str, Any]]:
         """Each key as its row shows it."""
-        names, one = self.names, self._one_name
+        names, one = self.names, self.one_name
         if one is None:
             return [key_dict(names, key) for key in keys]
         return [{one: key} if type(key) is str else key_dict(names, key) for key in keys]

@@ -129,6 +129,7 @@ class Columns:
     """The aggregates of a stage: which columns of cells they need and which fields they read.
 
     The first column counts the events of each key, whether the config asks for it or not.
+    The others go by their names, so that state does not depend on the order of the settings.
     `fields` has for each field a function of (values, now_ms, errors) that gives its column.
     """
 
@@ -136,18 +137,19 @@ class Columns:
         self.aggregates: list[Aggregate] = [Count()]
         self.names = [column.name for column in columns]
         self.fields: dict[str, Callable[..., list[Any]]] = {}
-        self._shown: list[int] = []  # which column of cells each name shows
         self._field_of: list[int] = [-1]  # which field each column of cells reads
-        for column in columns:
+        held: dict[str, int] = {}
+        for column in sorted(columns, key=lambda column: column.name):
             if column.field is None:
-                self._shown.append(0)
                 continue
             if column.field not in self.fields:
                 path = f"aggregate.{column.name}"
                 self.fields[column.field] = compile_field(column.field, path)
-            self._shown.append(len(self.aggregates))
+            held[column.name] = len(self.aggregates)
             self._field_of.append(list(self.fields).index(column.field))
             self.aggregates.append(column.aggregate)
+        # Which column of cells each name shows.
+        self._shown = [held.get(name, 0) for name in self.names]
         self.ordered = any(aggregate.ordered for aggregate in self.aggregates)
         self.skipped: dict[str, int] = dict.fromkeys(self.names, 0)
 

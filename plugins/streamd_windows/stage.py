@@ -119,6 +119,8 @@ class WindowStage:
     # --- state ---
 
     def assign(self, partitions: Collection[str], rows: Iterable[tuple[str, bytes, bytes]]) -> None:
+        # What is being emitted was chosen without what comes now: choose anew.
+        self._emitting.clear()
         if self._aligned:
             # The keys of a partition are its own: it goes on in its own time.
             self._settle_floor()
@@ -205,16 +207,18 @@ class WindowStage:
             return self._windower.add(rows, None), []
         if self._waits:
             return self._windower.add(rows, [after] * len(times)), []
-        return self._add_carefully(rows, self._watermarks.marks(high, floor, others, times))
+        return self._add_carefully(rows, self._watermarks.marks(high, self._floor, others, times))
 
     def _add_carefully(self, rows: Rows, marks: list[int]) -> tuple[list[int], list[Chunk]]:
         """As if the events came one at a time: close what is due before each that comes after."""
         late: list[int] = []
         chunks: list[Chunk] = []
-        start = 0
+        start, own = 0, rows.slice.floor
+        # What an aligned partition had closed elsewhere is over for it, not for the others.
+        passed = [max(own, mark) for mark in marks] if own > self._floor else marks
         for cut in [*self._windower.cuts(rows.times, marks), len(marks)]:
             if cut > start:
-                found = self._windower.add(rows.cut(start, cut), marks[start:cut])
+                found = self._windower.add(rows.cut(start, cut), passed[start:cut])
                 late += [start + row for row in found]
                 start = cut
             if cut < len(marks):
@@ -230,7 +234,7 @@ class WindowStage:
         chunks += self._windower.immediate(self._watermark())
         if time > NEVER and not self._emitting:
             self._floor = max(self._floor, time)
-            self._emitting.append(self._windower.advance(time))
+            self._emitting.append(self._windower.advance(self._floor))
         chunks += self._exhaust(MAX_ROWS)
         live = [chunk for chunk in chunks if self._slices.get(chunk.slice.name) is chunk.slice]
         self._meters.emitted(live, now)

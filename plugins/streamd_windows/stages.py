@@ -96,9 +96,10 @@ class JoinStage(WindowStage):
 
     def __init__(self, config: JoinConfig, context: StageContext) -> None:
         if config.left == config.right:
-            raise ConfigError("left and right have to be two streams", path="right")
+            message = "left and right have to be two streams"
+            raise ConfigError(message, path="right", also="left")
         if config.right_on and len(config.right_on) != len(config.on):
-            raise ConfigError("as many fields as on has", path="right_on")
+            raise ConfigError("as many fields as on has", path="right_on", also="on")
         if not config.on:
             raise ConfigError("a join needs at least one field", path="on")
         windower = JoinWindower(
@@ -145,7 +146,7 @@ def _layout(config: PaneConfig, slide: int) -> Layout:
     if size < 1:
         raise ConfigError("a window has to last at least 1ms", path="size")
     if not 1 <= slide <= size:
-        raise ConfigError("slide is at least 1ms and at most size", path="slide")
+        raise ConfigError("slide is at least 1ms and at most size", path="slide", also="size")
     layout = Layout(size, slide, to_ms(config.offset))
     if size // layout.pane > MAX_PANES:
         raise ConfigError(

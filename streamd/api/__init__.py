@@ -56,6 +56,7 @@ from streamd.api.powers import (
     preparing,
 )
 from streamd.api.roles import (
+    NOTHING_READ,
     BatchLimits,
     Codec,
     Committed,
@@ -70,6 +71,7 @@ from streamd.api.roles import (
 __all__ = [
     "DEAD_LETTERS",
     "FAILED",
+    "NOTHING_READ",
     "VALID",
     "Backlog",
     "Batch",

@@ -42,6 +42,20 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Streams that the stage with this id may write beside its own output."""
         return ()
 
+    def claims(self) -> tuple[str, ...]:
+        """What no other stage of the daemon can have as well, in words: "the address
+        127.0.0.1:8000", "the file events.jsonl". Two stages that claim the same are refused.
+        """
+        return ()
+
+    def passes_on(self) -> bool:
+        """Whether the stage ever writes its own output.
+
+        Where it does not (it sends every event to streams that `emits` names), nothing is left in
+        the stream that it reads, and `output` has no meaning.
+        """
+        return True
+
     def notes(self) -> tuple[str, ...]:
         """What a person should know before such a stage runs: `streamd check` prints it."""
         return ()

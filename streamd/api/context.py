@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from streamd.api.clock import Clock
+from streamd.api.errors import Reject
 from streamd.api.roles import Codec, Control
 
 
@@ -43,6 +44,11 @@ class Metrics(Protocol):
     def counter(self, name: str, documentation: str, **labels: str) -> Counter: ...
     def gauge(self, name: str, documentation: str, **labels: str) -> Gauge: ...
     def histogram(self, name: str, documentation: str, **labels: str) -> Histogram: ...
+
+    def validation_failed(self, rejects: Iterable[Reject]) -> None:
+        """Count events that a validator lets pass although they fail, by reason, in
+        `consumer_validation_failures_total`. Those that it refuses the engine counts."""
+        ...
 
     def exposition(self) -> tuple[bytes, str]:
         """Every metric of the daemon in Prometheus' text format, and its media type."""

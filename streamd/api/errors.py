@@ -76,9 +76,11 @@ class ConfigError(StreamdError):
     """A setting is wrong in a way that only the stage can see.
 
     Raised by the constructor of a stage (which does no I/O); `path` is the key within the stage's
-    table, such as `columns.id`, so that the error can be shown with its line.
+    table, such as `columns.id`, so that the error can be shown with its line. `also` is another
+    key that it does not go together with.
     """
 
-    def __init__(self, message: str, *, path: str = "") -> None:
+    def __init__(self, message: str, *, path: str = "", also: str = "") -> None:
         super().__init__(message)
         self.path = path
+        self.also = also

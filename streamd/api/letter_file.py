@@ -116,20 +116,9 @@ class LetterFile:
 
         What is removed or compacted meanwhile changes nothing: the file is read as it stood.
         """
-        try:
-            file = self.path.open("rb")
-        except FileNotFoundError:
-            return
-        with file:
-            removed = self._removed()
-            start = 0
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return  # it is being written, or a crash has torn it
-                place, start = f"{start:0{_AT}}", start + len(line)
-                version = _digest(line)
-                if place > after and line.strip() and (place, version) not in removed:
-                    yield self._letter(place, version, line)
+        for place, version, line in self._living():
+            if place > after:
+                yield self._letter(place, version, line)
 
     def remove(self, letters: Collection[StoredLetter]) -> int:
         """Take letters out, durably, once the notes are; how many."""
@@ -153,12 +142,33 @@ class LetterFile:
 
     def count(self) -> int:
         """How many letters there are."""
+        if self._notes.exists():
+            return sum(1 for _ in self._living())
         try:
             with self.path.open("rb") as file:
-                lines = sum(bool(line.strip()) and line.endswith(b"\n") for line in file)
+                return sum(bool(line.strip()) and line.endswith(b"\n") for line in file)
         except FileNotFoundError:
             return 0
-        return max(0, lines - len(self._removed()))
+
+    def _living(self) -> Iterator[tuple[str, str, bytes]]:
+        """Place, version and line of each letter.
+
+        A note may be of a line that is gone: a crash came after compacting, before notes went.
+        """
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            removed = self._removed()
+            start = 0
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return  # it is being written, or a crash has torn it
+                place, start = f"{start:0{_AT}}", start + len(line)
+                version = _digest(line)
+                if line.strip() and (place, version) not in removed:
+                    yield place, version, line
 
     def _rewrite(self, fd: int, removed: Collection[tuple[str, str]]) -> None:
         draft = self.path.with_name(f".{self.path.name}.part")
@@ -169,7 +179,7 @@ class LetterFile:
                 if (place, _digest(line)) not in removed and line.strip():
                     kept += new.write(line)
             new.flush()
-            os.fchmod(new.fileno(), os.fstat(fd).st_mode & 0o777)
+            _like(os.fstat(fd), new.fileno())
             os.fsync(new.fileno())
         if kept:
             draft.replace(self.path)
@@ -191,6 +201,14 @@ class LetterFile:
             return StoredLetter(place, version, self._decode(line))
         except ValueError as error:
             return StoredLetter(place, version, {}, str(error))
+
+
+def _like(old: os.stat_result, fd: int) -> None:
+    """Its mode, and its owner: where root clears letters the daemon appends on after that."""
+    os.fchmod(fd, old.st_mode & 0o777)
+    new = os.fstat(fd)
+    if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
+        os.fchown(fd, old.st_uid, old.st_gid)
 
 
 def _digest(line: bytes) -> str:

@@ -138,7 +138,7 @@ class Bounded(Protocol):
 
 @runtime_checkable
 class Backlog(Protocol):
-    """A sink that can count what it holds. Serves `dlq_backlog_size`."""
+    """A sink that can count what it holds, cheaply and exactly. Serves `dlq_backlog_size`."""
 
     async def backlog(self) -> int:
         """How many events the sink's store holds now. Called seldom, between two writes."""

@@ -129,6 +129,11 @@ class BatchLimits(Struct, frozen=True):
     time: float = 0.0
 
 
+NOTHING_READ = "start"
+"""The tag of a position that a source has committed by itself as its beginning, before any event:
+no state belongs to it, so that every daemon can go on from there."""
+
+
 class Committed(NamedTuple):
     """What a broker remembers of a partition: the next position, and the tag of the commit."""
 

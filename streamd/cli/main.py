@@ -67,8 +67,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Any]:
     _describe_check(add("check", _check, "Check the configuration without running it."))
     listing = add("list", _list, "List the plugins that a configuration can name.")
     listing.add_argument("role", nargs="?", metavar="ROLE", help="only this role")
-    create = add("create", _create, "Print a commented sample of a plugin's settings.")
-    create.add_argument("plugin", metavar="ROLE/PLUGIN", help="for example sink/kafka")
+    _describe_create(add("create", _create, "Print a commented sample of a plugin's settings."))
     _describe_test(add("test", _test, "Run the tests that configuration files hold as [[test]]."))
     _describe_graph(add("graph", _graph, "Print how the stages are wired, as a picture's source."))
     _describe_diff(add("diff", _diff, "Print what a reload would do with another configuration."))
@@ -79,6 +78,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Any]:
     dlq.describe(add("dlq", _run, "Look at dead letters, let them in again, or clear them."))
     plugin.describe(add("plugin", _run, "Begin a plugin of your own, or test one."))
     _describe_install(add("install", _install, "Print or write the unit that runs the daemon."))
+    _describe_as(add("as", _as, "Run a command as a systemd service of streamd."))
     return parser, commands
 
 
@@ -96,6 +96,10 @@ def _describe_test(command: argparse.ArgumentParser) -> None:
         "files", nargs="*", type=Path, metavar="FILE", help="instead of the configuration file"
     )
     command.add_argument("--only", default="", metavar="TEXT", help="those with this in their name")
+
+
+def _describe_create(command: argparse.ArgumentParser) -> None:
+    command.add_argument("plugin", metavar="ROLE/PLUGIN", help="for example sink/kafka")
 
 
 def _describe_graph(command: argparse.ArgumentParser) -> None:
@@ -134,6 +138,17 @@ def _describe_install(command: argparse.ArgumentParser) -> None:
         "--instance",
         action="store_true",
         help="a template for several daemons: streamd@NAME reads NAME.toml beside FILE",
+    )
+
+
+def _describe_as(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Run a command with the user, the state directory, the configuration and the credentials"
+        " of a systemd service. Relative paths are those of its state directory. Needs root."
+    )
+    command.add_argument("service", metavar="SERVICE", help="for example streamd, or streamd@NAME")
+    command.add_argument(
+        "rest", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="for example dlq list"
     )
 
 
@@ -226,3 +241,9 @@ def _install(args: argparse.Namespace) -> int:
     from streamd.cli.install import install
 
     return install(args.config, output=args.output, instance=args.instance)
+
+
+def _as(args: argparse.Namespace) -> int:
+    from streamd.cli.service import run_as
+
+    return run_as(args.service, args.rest)

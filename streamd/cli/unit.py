@@ -27,6 +27,8 @@ NotifyAccess=main
 ExecStartPre=-$program --config $config check
 ExecStart=$program --config $config
 ExecReload=/bin/kill -HUP $$MAINPID
+# The daemon refuses a wrong configuration and goes on; this tells whoever asked for the reload.
+ExecReload=$program --config $config check
 # A pipeline that has an end makes the daemon exit with 0: Restart=on-failure lets it rest then.
 Restart=always
 RestartSec=5

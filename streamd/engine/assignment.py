@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 import anyio
 
-from streamd.api import Committed, Fatal, Logger, Misconfigured
+from streamd.api import NOTHING_READ, Committed, Fatal, Logger, Misconfigured
 from streamd.engine.intake import Intake
 from streamd.engine.store import Positions, Store
 from streamd.engine.wiring import Wiring
@@ -61,7 +61,7 @@ class Assignment:
             foreign = {
                 partition
                 for partition, committed in partitions.items()
-                if committed is not None and not committed.tag.startswith(f"{self._store.id}:")
+                if committed is not None and self._is_foreign(committed)
             }
             await self._drop_foreign(foreign, stored)
             for step, stateful in self._wiring.stateful.items():
@@ -78,6 +78,10 @@ class Assignment:
                 partition: stored.get(partition, committed.position if committed else None)
                 for partition, committed in partitions.items()
             }
+
+    def _is_foreign(self, committed: Committed) -> bool:
+        tag = committed.tag
+        return tag != NOTHING_READ and not tag.startswith(f"{self._store.id}:")
 
     def _refuse_twice_owned(self, source: str, partitions: Collection[str]) -> None:
         for partition in partitions:

@@ -6,6 +6,7 @@ wins, and the engine carries it out. The policies decide, this module sleeps and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -38,6 +39,7 @@ SPILL = "streamd.spill"
 
 _BLOCK_FIRST, _BLOCK_MOST = 1.0, 30.0
 MISCONFIGURED_DELAY = 30.0
+_REMEMBERED = 30.0
 
 
 class PipelineStopped(Exception):  # noqa: N818
@@ -58,18 +60,32 @@ class StateSuspect(Exception):  # noqa: N818
 
 @dataclass(slots=True)
 class Health:
-    """Why a stage does not get on, or None. `since` is in the event loop's time."""
+    """Whether a stage gets on. `since` is in the event loop's time."""
 
-    reason: str | None = None
     since: float = 0.0
+    _reason: str | None = None
+    _until: float = math.inf
+
+    @property
+    def reason(self) -> str | None:
+        """Why it does not get on, or None."""
+        return self._reason if anyio.current_time() < self._until else None
 
     def ill(self, reason: str) -> None:
         if self.reason is None:
             self.since = anyio.current_time()
-        self.reason = reason
+        self._reason, self._until = reason, math.inf
+
+    def gave_up(self, reason: str) -> None:
+        """What failed is not tried again, which makes nothing well: the next batch may tell.
+
+        If none comes it is forgotten: who sends only to what is ready must begin at some time.
+        """
+        self.ill(reason)
+        self._until = anyio.current_time() + _REMEMBERED
 
     def well(self) -> None:
-        self.reason = None
+        self._reason = None
 
 
 @dataclass(slots=True)
@@ -226,7 +242,10 @@ class Resolver:
                 raise PipelineStopped(f"{self.stage}: {reason}") from failure.error
             case _:
                 raise Fatal(f"{self.stage}: a policy answered {verdict!r}, which is no verdict")
-        self.health.well()
+        if isinstance(failure.error, Rejected | Permanent):
+            self.health.well()
+        else:
+            self.health.gave_up(str(failure.error))
         return []
 
     async def _wait(self, message: str, failure: Failure, delay: float) -> None:

@@ -8,7 +8,7 @@ before it is `done`, so that a count of zero means that nothing of the epoch is 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
@@ -100,11 +100,19 @@ class Ledger:
             raise AssertionError(f"epoch {number}: more batches done than sent")
         epoch.pending -= 1
 
-    def failed(self, number: int, rows: int, settlements: Collection[Settlement] = ()) -> None:
-        """Rows of an epoch were not stored as they came. What a source must be told goes along."""
-        epoch = self._find(number)
-        epoch.failed += rows
-        epoch.settlements.extend(settlements)
+    def failed(
+        self, numbers: Sequence[int], rows: int, settlements: Collection[Settlement] = ()
+    ) -> None:
+        """Rows of these epochs were not stored as they came. What a source must be told goes along.
+
+        Nobody knows which row is of which epoch: each counts as many as it has events.
+        """
+        epochs = [self._find(number) for number in sorted(numbers)]
+        epochs[0].settlements.extend(settlements)
+        for epoch in epochs:
+            share = min(rows, max(0, epoch.events - epoch.failed))
+            epoch.failed += share
+            rows -= share
 
     def close(self, cut: Cut, now: float) -> int:
         """End the open epoch with what is true after it; returns its number."""

@@ -101,6 +101,7 @@ def _stages(pipeline: Pipeline, reasons: dict[str, str | None]) -> dict[str, Sta
 def fill_gauges(pipeline: Pipeline, metrics: Any, status: PipelineStatus) -> None:
     """Bring the gauges that follow the status up to date, before they are read."""
     of_pipeline = metrics.pipeline(pipeline.spec.name)
+    of_pipeline.is_now(status.state)
     of_pipeline.in_flight_events.set(status.in_flight_events)
     of_pipeline.in_flight_bytes.set(status.in_flight_bytes)
     of_pipeline.epoch_age.set(status.stalled_for)

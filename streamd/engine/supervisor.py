@@ -54,6 +54,7 @@ class Supervisor:
         self._suspects = Suspects()
         self._life = self._next_life()
         self.ended = False
+        self._came_to_its_end = False
         self._removed = False
         self._restarts = 0
         self._pausing = False
@@ -154,6 +155,7 @@ class Supervisor:
                 self._around.telemetry.pipeline(self.spec.name).restarts.inc()
                 self._life = self._next_life()
             else:
+                self._came_to_its_end = not self._stopping.is_set()
                 break
         self._on_state("stopped", "")
 
@@ -165,6 +167,8 @@ class Supervisor:
             status.ready = False
         if self._life.state != "running" and self.failure is not None:
             status.state = "failed"
+        if self._came_to_its_end:  # all of it is stored: nobody need act
+            status.state, status.ready, status.problems = "ended", True, []
         fill_gauges(self._life, self._around.telemetry, status)
         return status
 

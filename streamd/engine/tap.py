@@ -111,6 +111,12 @@ class Tap:
         lines, self._lines, self._size = self._lines, [], 0
         return lines
 
+    def end(self, reason: str) -> None:
+        """Nothing more is to be shown. What was not fetched yet still can be."""
+        self.ended = self.ended or reason
+        self._leave()
+        self.arrived.set()
+
     def see(self, sight: Sight) -> None:
         """Take from a batch what is to be shown. Raises nothing."""
         if self._stream not in (None, sight.stream):
@@ -118,7 +124,7 @@ class Tap:
         try:
             self._look(sight, self._thinning.rows(len(sight.batch)))
         except Exception as error:  # whoever looks on must not stop what he looks at
-            self._end(f"the tap has failed: {error!r}")
+            self.end(f"the tap has failed: {error!r}")
 
     def _look(self, sight: Sight, rows: Sequence[int]) -> None:
         at, many = 0, 1
@@ -145,7 +151,7 @@ class Tap:
             self._keep(sight.text(rows[at], values[at]))
             if self._left == 0:
                 self.done = True
-                self._end("the limit is reached")
+                self.end("the limit is reached")
                 return
 
     def _keep(self, line: bytes) -> None:
@@ -156,11 +162,6 @@ class Tap:
         self._size += len(line)
         if self._left is not None:
             self._left -= 1
-
-    def _end(self, reason: str) -> None:
-        self.ended = reason
-        self._leave()
-        self.arrived.set()
 
     def _leave(self) -> None:
         outlet = self._outlet

@@ -147,10 +147,10 @@ class Undelivered:
         ids: Sequence[str | None],
         epochs: Sequence[int],
     ) -> None:
-        batch, first = failure.batch, min(epochs)
+        batch = failure.batch
         rejects = _rejects(failure)
         self._ledger.failed(
-            first,
+            epochs,
             len(batch),
             [
                 Settlement(*batch.locate(row), outcome, rejects.get(row), ids[row], failure.role)
@@ -165,7 +165,7 @@ class Undelivered:
         if failure.role not in ("source", "validate") or not isinstance(failure.error, Rejected):
             return
         stage = self._telemetry.stage(self._pipeline, failure.stage)
-        stage.validation_failed(failure.error)
+        stage.validation_failed(failure.error.rows.values())
         for reason, rows in Tally(r.reason for r in failure.error.rows.values()).items():
             if told := self._sampler.allow((failure.stage, reason), rows):
                 example = next(r for r in failure.error.rows.values() if r.reason == reason)

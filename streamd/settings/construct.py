@@ -5,13 +5,13 @@ Constructors do no I/O but may find faults that no type can express (`ConfigErro
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
 from msgspec import structs
 
-from streamd.api import Committed, ConfigError, StageContext, SystemClock
+from streamd.api import Committed, ConfigError, Reject, StageContext, SystemClock
 from streamd.catalog import Catalog
 from streamd.settings.keys import STAGE_ROLES
 from streamd.settings.model import PipelineSpec, PluginSpec, StageSpec
@@ -33,6 +33,8 @@ class InertLog:
     def inc(self, amount: float = 1) -> None: ...
 
     set = observe = inc
+
+    def validation_failed(self, rejects: Iterable[Reject]) -> None: ...
 
     def exposition(self) -> tuple[bytes, str]:
         return b"", "text/plain"
@@ -104,7 +106,9 @@ def _try(spec: PluginSpec, context: StageContext, problems: Problems) -> Any:
     try:
         return spec.build(context)
     except ConfigError as error:
-        problems.add((*path_of(spec.path), *path_of(error.path)), str(error))
+        at = path_of(spec.path)
+        also = (*at, *path_of(error.also)) if error.also else None
+        problems.add((*at, *path_of(error.path)), str(error), also)
     except Exception as error:
         problems.add(path_of(spec.path), f"the plugin is at fault: {type(error).__name__}: {error}")
     return None

@@ -12,6 +12,7 @@ from msgspec import structs
 from streamd.api import DEAD_LETTERS
 from streamd.catalog import Catalog
 from streamd.settings import admin, construct, defaults, document, render, wiring
+from streamd.settings.claims import Claims
 from streamd.settings.convert import convert
 from streamd.settings.keys import STAGE_ROLES, STEP_ROLES
 from streamd.settings.lines import Path
@@ -110,6 +111,7 @@ def _pipelines(
     if not isinstance(tables, dict) or not tables:
         problems.add(("pipeline",), "required: at least one table [pipeline.<name>]")
         return ()
+    claims = Claims(options, problems)
     pipelines = []
     for name, table in tables.items():
         path = ("pipeline", name)
@@ -117,14 +119,19 @@ def _pipelines(
             problems.add(path, f'"{name}": use letters, digits, "_" and "-"')
         elif not isinstance(table, dict):
             problems.add(path, f"expected a table [pipeline.{name}]")
-        elif (spec := _pipeline(name, table, path, catalog, problems)) is not None:
+        elif (spec := _pipeline(name, table, path, catalog, claims, problems)) is not None:
             construct.check(spec, catalog, FilePath(options.state_dir), problems)
             pipelines.append(spec)
     return tuple(pipelines)
 
 
 def _pipeline(
-    name: str, table: dict[str, Any], path: Path, catalog: Catalog, problems: Problems
+    name: str,
+    table: dict[str, Any],
+    path: Path,
+    catalog: Catalog,
+    claims: Claims,
+    problems: Problems,
 ) -> PipelineSpec | None:
     """The pipeline, or None where it has errors."""
     stage_keys = (*STAGE_ROLES, "policy")
@@ -134,6 +141,9 @@ def _pipeline(
         options = PipelineOptions()
     reader = Reader(catalog, problems)
     drafts = reader.drafts(table, path)
+    for draft in drafts:
+        if draft.spec is not None:
+            claims.note(draft.spec.config, draft.path)
     policies = reader.policies(table.get("policy"), (*path, "policy"))
     wiring.check(drafts, policies, options, path, problems)
     if policies is None:

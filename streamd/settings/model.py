@@ -70,7 +70,7 @@ class PipelineOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         str | None,
         doc(
             "Sink whose store dlq_backlog_size counts; by default the first that reads dead"
-            " letters and can count.",
+            " letters and can count. If none can, there is no such metric.",
             example="dlq_objects",
         ),
     ] = None

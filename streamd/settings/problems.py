@@ -52,8 +52,13 @@ class Problems:
         if len(secret) > 2:
             self._secrets.append(str.__str__(secret))
 
-    def add(self, path: Path, message: str) -> None:
-        """Note an error at a key; the same error is noted once."""
+    def add(self, path: Path, message: str, also: Path | None = None) -> None:
+        """Note an error at a key; the same error is noted once.
+
+        `also` is another key that it concerns: named too, if the file has it.
+        """
+        if also in self.lines:
+            message += f" (see {self.file}:{self.lines[also]}: {path_text(also)})"
         for secret in self._secrets:
             message = message.replace(secret, "***")
         problem = Problem(self.file, line_of(self.lines, path), path_text(path), message)

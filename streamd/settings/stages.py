@@ -112,7 +112,7 @@ class Reader(Struct):
             config = convert(own, config_of(plugin), path, self.problems, also=keys)
             if not isinstance(config, StageConfig):
                 return None
-            config.reads(), config.emits(name)
+            config.reads(), config.emits(name), config.claims(), config.passes_on()
         except Exception as error:
             self.problems.add(path, f"the plugin is at fault: {error!r}")
             return None
@@ -170,8 +170,8 @@ class Reader(Struct):
                     self.problems.add(where, f"required: name this {draft.role}")
                 continue
             if draft.id in owners:
-                other = path_text(owners[draft.id].path)
-                self.problems.add(where, f'"{draft.id}" is the id of {other} already')
+                first = (*owners[draft.id].path, "id")
+                self.problems.add(where, f'another stage has the id "{draft.id}" already', first)
             elif not NAME.fullmatch(draft.id):
                 self.problems.add(where, f'"{draft.id}": use letters, digits, "_" and "-"')
             owners.setdefault(draft.id, draft)
@@ -196,6 +196,11 @@ class Reader(Struct):
         self._wire_inputs(draft, config.reads())
         if draft.role == "window":
             draft.output = draft.id
+        elif not config.passes_on():
+            if draft.output is not None:
+                message = "the settings of the stage say that all events go to other streams"
+                self.problems.add((*draft.path, "output"), message)
+            draft.output = None
         elif draft.role != "sink" and draft.output is None and draft.inputs:
             draft.output = draft.inputs[0]
             if len(draft.inputs) > 1:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 
-from streamd.api import DEAD_LETTERS
+from streamd.api import DEAD_LETTERS, Backlog
 from streamd.settings.keys import STEP_ROLES
 from streamd.settings.lines import Path
 from streamd.settings.model import PipelineOptions, PluginSpec
@@ -36,15 +37,18 @@ def check(
         return
     for draft in drafts:
         _check_dead_letters(draft, problems)
+    _check_kinds(drafts, policies, problems)
     _check_backlog(drafts, options, path, problems)
     _check_policies(drafts, policies, path, problems)
     written = _written(drafts)
     steps = [draft for draft in drafts if draft.role in STEP_ROLES]
     if all(draft.spec is not None for draft in steps):
-        known = {*written, DEAD_LETTERS, *_late(drafts), *_routed(drafts, policies)}
-        _check_names(drafts, options, known, path, problems)
+        elsewhere = {DEAD_LETTERS: None, **_late(drafts)}
+        routed = dict.fromkeys(_routed(drafts, policies))
+        _check_names(drafts, options, {**routed, **elsewhere, **written}, path, problems)
     if all(draft.inputs is not None for draft in drafts if draft.role != "source"):
         _check_cycles(steps, problems)
+        _check_left(drafts, problems)
         if any(draft.role == "sink" for draft in drafts):
             _check_unread(drafts, options, written, problems)
 
@@ -58,6 +62,11 @@ def _check_backlog(
         problems.add(
             where, f'no sink has the id "{options.backlog}"{nearest(options.backlog, sinks)}'
         )
+    for draft in drafts:
+        countable = draft.spec is None or issubclass(draft.spec.cls, Backlog)
+        if draft.id == options.backlog and draft.role == "sink" and not countable:
+            message = f"{draft.name} cannot count what it holds"
+            problems.add((*path, "backlog"), message, (*draft.path, "id"))
 
 
 def _written(drafts: Sequence[Draft]) -> dict[str, Path]:
@@ -70,8 +79,8 @@ def _written(drafts: Sequence[Draft]) -> dict[str, Path]:
     return written
 
 
-def _late(drafts: Sequence[Draft]) -> set[str]:
-    return {f"{draft.id}.late" for draft in drafts if draft.role == "window"}
+def _late(drafts: Sequence[Draft]) -> dict[str, Path]:
+    return {f"{draft.id}.late": draft.path for draft in drafts if draft.role == "window"}
 
 
 def _routed(drafts: Sequence[Draft], policies: tuple[PluginSpec, ...] | None) -> set[str]:
@@ -86,10 +95,17 @@ def _routed(drafts: Sequence[Draft], policies: tuple[PluginSpec, ...] | None) ->
 def _check_names(
     drafts: Sequence[Draft],
     options: PipelineOptions,
-    known: set[str],
+    known: Mapping[str, Path | None],
     path: Path,
     problems: Problems,
 ) -> None:
+    """`known` has every stream, with the stage that writes it."""
+
+    def refuse(where: Path, stream: str) -> None:
+        near = difflib.get_close_matches(stream, known, n=1)
+        message = f'no stage writes the stream "{stream}"{nearest(stream, known)}'
+        problems.add(where, message, known[near[0]] if near else None)
+
     for draft in drafts:
         for at, stream in enumerate(draft.inputs or ()):
             if stream not in known:
@@ -97,13 +113,10 @@ def _check_names(
                     *draft.path,
                     *(() if draft.spec and draft.spec.config.reads() else ("inputs", at)),
                 )
-                problems.add(
-                    where, f'no stage writes the stream "{stream}"{nearest(stream, known)}'
-                )
+                refuse(where, stream)
     for at, stream in enumerate(options.drop_streams):
         if stream not in known:
-            where = (*path, "drop_streams", at)
-            problems.add(where, f'no stage writes the stream "{stream}"{nearest(stream, known)}')
+            refuse((*path, "drop_streams", at), stream)
 
 
 def _check_unread(
@@ -126,11 +139,52 @@ def _check_unread(
             )
 
 
+def _check_left(drafts: Sequence[Draft], problems: Problems) -> None:
+    """Behind a step that sends all events to other streams nothing is left to be read.
+
+    Steps run in the order of the drafts, sinks after them.
+    """
+    taken: dict[str, str] = {}
+    for draft in drafts:
+        for at, stream in enumerate(draft.inputs or ()):
+            if stream in taken:
+                named = (*draft.path, "inputs", at)
+                problems.add(
+                    named if named in problems.lines else draft.path,
+                    f'nothing is left in the stream "{stream}": {taken[stream]} sends all of its'
+                    " events to other streams",
+                )
+        if draft.spec is not None and not draft.spec.config.passes_on():
+            taken.update(dict.fromkeys(draft.inputs or (), draft.id))
+
+
 def _check_dead_letters(draft: Draft, problems: Problems) -> None:
     if draft.role in STEP_ROLES and DEAD_LETTERS in (draft.inputs or ()):
         problems.add((*draft.path, "inputs"), f"only sinks can read {DEAD_LETTERS}")
     if draft.role != "sink" and DEAD_LETTERS in (draft.output, *draft.emits):
         problems.add(draft.path, f"only policies write {DEAD_LETTERS}")
+
+
+def _check_kinds(
+    drafts: Sequence[Draft], policies: tuple[PluginSpec, ...] | None, problems: Problems
+) -> None:
+    """Dead letters come from the sinks' side of the pipeline, and are no events."""
+    dead = {DEAD_LETTERS, *_routed(drafts, policies)}
+    for draft in drafts:
+        inputs = draft.inputs or ()
+        letters = [at for at, stream in enumerate(inputs) if stream in dead]
+        if draft.role in STEP_ROLES and letters and DEAD_LETTERS not in inputs:
+            message = f"only sinks can read dead letters, as in {inputs[letters[0]]}"
+            problems.add((*draft.path, "inputs"), message)
+        if draft.role == "sink" and 0 < len(letters) < len(inputs):
+            problems.add(
+                (*draft.path, "inputs"),
+                f"{inputs[letters[0]]} has dead letters: they and other events need a sink each",
+            )
+        where = (*draft.path, "output")
+        several = draft.role in STEP_ROLES and len(inputs) > 1
+        if several and draft.output in inputs and not problems.within(where):
+            problems.add(where, "with several inputs, output must be a stream of its own")
 
 
 def _check_policies(
@@ -168,7 +222,12 @@ def _check_cycles(steps: Sequence[Draft], problems: Problems) -> None:
                 )
             continue
         if back := _way(step.output, set(step.inputs or ()), next_of):
-            problems.add(step.path, f"the streams run in a circle: {' -> '.join(back)}")
+            others = (one.path for one in steps if back[-2] in (one.output, *one.emits))
+            problems.add(
+                step.path,
+                f"the streams run in a circle: {' -> '.join(back)}",
+                next((path for path in others if path != step.path), None),
+            )
             return
 
 

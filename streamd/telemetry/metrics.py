@@ -6,12 +6,12 @@ Children are bound once per stage and added to once per batch.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import prometheus_client as prometheus
 
-from streamd.api import Counter, Gauge, Histogram, Rejected
+from streamd.api import Counter, Gauge, Histogram, Reject, Rejected
 
 _LATENCIES = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -41,6 +41,11 @@ class Telemetry:
         for metric, names in self._made.values():
             if gone.keys() <= set(names):
                 metric.remove_by_labels(gone)
+
+    def forget_series(self, name: str, **labels: str) -> None:
+        """Drop one series: what it would tell is not known."""
+        if name in self._made:
+            self._made[name][0].remove_by_labels(labels)
 
     def exposition(self) -> tuple[bytes, str]:
         """Every metric in Prometheus' text format, and its media type."""
@@ -109,6 +114,10 @@ class ReloadMetrics:
         self._when.set(now)
 
 
+PIPELINE_STATES = ("starting", "running", "draining", "failed", "stopped", "ended")
+"""`ended` is a pipeline whose sources have all come to their end: it is not down."""
+
+
 class PipelineMetrics:
     """What is counted for a pipeline as a whole."""
 
@@ -117,6 +126,11 @@ class PipelineMetrics:
             return telemetry.gauge(name, documentation, pipeline=pipeline)
 
         self.up = gauge("streamd_pipeline_up", "1 while the pipeline runs.")
+        told = "streamd_pipeline_state", "1 for the state that the pipeline is in."
+        self._states = {
+            state: telemetry.gauge(*told, pipeline=pipeline, state=state)
+            for state in PIPELINE_STATES
+        }
         self.in_flight_events = gauge(
             "streamd_in_flight_events", "Events read and not done yet, in all slots together."
         )
@@ -141,15 +155,27 @@ class PipelineMetrics:
             "Commits that a source could not make at first.",
             pipeline=pipeline,
         )
-        self.backlog = gauge(
-            "dlq_backlog_size", "Dead letters in the store that the pipeline's `backlog` names."
-        )
+        self._telemetry, self._pipeline = telemetry, pipeline
         self._processed = {
             status: telemetry.counter(
                 "consumer_messages_processed_total", "Events by how they ended.", status=status
             )
             for status in ("success", "retried", "dlq")
         }
+
+    def is_now(self, state: str) -> None:
+        """The pipeline is in this one of `PIPELINE_STATES`."""
+        for name, gauge in self._states.items():
+            gauge.set(name == state)
+
+    def backlog(self, letters: int | None) -> None:
+        """So many dead letters are in their store; None: nobody can tell, so there is no series."""
+        name = "dlq_backlog_size"
+        what = "Dead letters in the store that the pipeline's `backlog` names."
+        if letters is None:
+            self._telemetry.forget_series(name, pipeline=self._pipeline)
+        else:
+            self._telemetry.gauge(name, what, pipeline=self._pipeline).set(letters)
 
     def completed(self, events: int, failed: int) -> None:
         """An epoch is complete: so many events were read in it, so many of them not stored."""
@@ -202,11 +228,11 @@ class StageMetrics:
                 "rejected_events_total", "Events refused.", reason=self._telemetry.reason(reason)
             ).inc(rows)
 
-    def validation_failed(self, error: Rejected) -> None:
-        for reason, rows in Tally(reject.reason for reject in error.rows.values()).items():
+    def validation_failed(self, rejects: Iterable[Reject]) -> None:
+        for reason, rows in Tally(reject.reason for reject in rejects).items():
             self._telemetry.counter(
                 "consumer_validation_failures_total",
-                "Events that validation refused.",
+                "Events that failed validation.",
                 reason=self._telemetry.reason(reason),
             ).inc(rows)
 

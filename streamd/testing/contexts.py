@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from streamd.api import Codec, Committed, Control, StageContext
+from streamd.api import Codec, Committed, Control, Reject, StageContext
 
 
 class FakeClock:
@@ -53,6 +53,10 @@ class RecordedMetrics:
 
     gauge = counter
     histogram = counter
+
+    def validation_failed(self, rejects: Iterable[Reject]) -> None:
+        for reject in rejects:
+            self.counter("passed_failures", "As the engine counts.", reason=reject.reason).inc()
 
     def exposition(self) -> tuple[bytes, str]:
         return b"", "text/plain"

@@ -146,7 +146,7 @@ def test_healthy_and_ready_with_the_promised_metrics(tmp_path: Path) -> None:
             'consumer_messages_processed_total{status="dlq"}',
             "consumer_processing_duration_seconds_bucket",
             "dlq_retry_attempts_total",
-            "dlq_backlog_size",
+            'dlq_backlog_size{pipeline="endless"} 0.0',
             'streamd_events_total{pipeline="endless",stage="out"}',
             'streamd_queue_events{pipeline="endless",stage="out"}',
             'streamd_pipeline_up{pipeline="endless"} 1.0',

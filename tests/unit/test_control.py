@@ -9,15 +9,25 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import msgspec
 import pytest
 
 from streamd.control import NAME, Control, ControlError, serve
 from streamd.engine.replay import ReplayRefusedError, ReplayRequest, RowAnswer
+from streamd.engine.tap import Outlets
+from streamd.testing.batches import batch_of
+from streamd.testing.harness import pipeline, stage
+
+SPEC = pipeline(stage("sink", "out", lambda _context: None), name="p")
 
 
 class FakeSupervisor:
+    ended = False
+
     def __init__(self, outcome: Any) -> None:
         self.outcome = outcome
+        self.spec = SPEC
+        self.outlets = Outlets()
         self.asked: list[ReplayRequest] = []
 
     async def replay(self, request: ReplayRequest) -> list[RowAnswer]:
@@ -30,11 +40,15 @@ class FakeSupervisor:
 @asynccontextmanager
 async def serving(folder: Path, **supervisors: Any) -> AsyncIterator[None]:
     async with anyio.create_task_group() as group:
-        group.start_soon(serve, folder, supervisors)
+        group.start_soon(serve, folder, supervisors, lambda text: _judge if text else None)
         await _until_it_listens(folder)
         yield
         await anyio.sleep(0.01)  # for the other side to see that we have hung up
         group.cancel_scope.cancel()
+
+
+def _judge(values: Any, _errors: Any) -> Any:
+    return [row for row, value in enumerate(values) if value > 1]
 
 
 async def _until_it_listens(folder: Path) -> None:
@@ -72,6 +86,11 @@ async def test_a_replay_reaches_its_pipeline(tmp_path: Path) -> None:
         ({"do": "replay", "pipeline": "p"}, "not a request"),
         ({"do": "replay", "pipeline": "p", "rows": []}, "it is draining"),
         ({"do": "replay", "pipeline": "bug", "rows": []}, "the daemon is at fault"),
+        ({"do": "tap", "stage": "sink"}, "there is no stage sink"),
+        ({"do": "tap", "stage": "out", "limit": 0}, "not a request"),
+        ({"do": "tap", "stage": "out", "one_in": 0.5}, "not a request"),
+        ({"do": "tap", "stage": "out", "sampel": 1}, "not a request"),
+        ({"do": "tap", "stage": "out", "filter": ""}, "knows filters"),
     ],
 )
 async def test_a_question_that_cannot_be_answered_is_refused_and_the_next_one_answered(
@@ -79,10 +98,27 @@ async def test_a_question_that_cannot_be_answered_is_refused_and_the_next_one_an
 ) -> None:
     refusing = FakeSupervisor(ReplayRefusedError("it is draining"))
     broken = FakeSupervisor(KeyError("x"))
+    broken.spec = pipeline(name="bug")
     async with serving(tmp_path, p=refusing, bug=broken), Control(tmp_path) as control:
         for _ in range(2):
             with pytest.raises(ControlError, match=answer):
                 await control.ask(**question)
+
+
+async def test_a_tap_is_answered_by_lines_until_it_ends(tmp_path: Path) -> None:
+    supervisor = FakeSupervisor("done")
+    outlet = supervisor.outlets.of("p", "out")
+    told = []
+    async with serving(tmp_path, p=supervisor), Control(tmp_path) as control:
+        async for line in control.follow("tap", stage="p/out", limit=2, filter="more than one"):
+            if b"tapping" in line:
+                outlet.leaves("", batch_of([0, 1, 2, 3, 4]))
+            told.append(msgspec.json.decode(line))
+        with pytest.raises(ControlError, match="the daemon has ended"):
+            await control.ask("replay", pipeline="p", rows=[])
+    assert told[0] == {"tapping": "sink p/out"}
+    assert [one["event"]["value"] for one in told[1:-1]] == [2, 3]
+    assert told[-1] == {"ended": "the limit is reached", "done": True}
 
 
 async def test_noise_and_hanging_up_harm_nobody(tmp_path: Path) -> None:

@@ -60,9 +60,15 @@ class GroupCount(Aggregate):
         return dict(cell)
 
     def result(self, cell: Counts | None) -> Any:
-        shown = {_text(value): count for value, count in self.ranked(cell or {})}
-        if cell and _ERROR in cell:
-            shown["..."] = cell[_ERROR]
+        ranked = self.ranked(cell or {})
+        shown: dict[str, int] = {}
+        for value, count in ranked[: self.bound]:
+            text = _text(value)
+            shown[text] = shown.get(text, 0) + count  # 1 and "1" look alike as keys
+        # What is left out came so often at most.
+        least = max([0, *(count for _, count in ranked[self.bound :])])
+        if error := (cell or {}).get(_ERROR, 0) + least:
+            shown["..."] = error
         return shown
 
     def encode(self, cell: Counts) -> Any:
@@ -79,7 +85,7 @@ class GroupCount(Aggregate):
         """The values by count, the most frequent first; equal counts by the values themselves."""
         pairs = [(value, count) for value, count in cell.items() if value != _ERROR]
         pairs.sort(key=_rank)
-        return pairs[: self.bound]
+        return pairs
 
     def _prune(self, counts: Counts) -> None:
         error = counts.pop(_ERROR, 0)

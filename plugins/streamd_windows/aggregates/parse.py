@@ -89,9 +89,9 @@ def _column(name: str, text: str, custom: Mapping[str, type]) -> Column:
         raise ValueError(f"there is no aggregation {kind!r}{hint}")
     if len(numbers) > known.most:
         raise ValueError(f"{kind} takes a field and at most {known.most} numbers")
-    if any(number < known.least_value for number in numbers):
+    if not all(number >= known.least_value for number in numbers):
         raise ValueError(f"the numbers of {kind} are at least {known.least_value:g}")
-    if kind == "percentiles" and any(number > 100 for number in numbers):
+    if kind == "percentiles" and not all(number <= 100 for number in numbers):
         raise ValueError("a percentile is at most 100")
     if kind != "percentiles" and any(type(number) is float for number in numbers):
         raise ValueError(f"the numbers of {kind} are whole")

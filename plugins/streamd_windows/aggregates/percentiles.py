@@ -73,7 +73,7 @@ class Percentiles(Aggregate):
         return cell.copy()
 
     def result(self, cell: Any) -> dict[str, Any]:
-        names = [f"p{rank:g}" for rank in self.ranks]
+        names = [f"p{rank:.15g}" for rank in self.ranks]
         if cell is None:
             return dict.fromkeys(names)
         if type(cell) is list:
@@ -117,8 +117,8 @@ def _bucketed(cell: dict[int, int], values: Sequence[float]) -> dict[int, int]:
 
 def _rank(percent: float, size: int) -> int:
     """Nearest rank, from 1. In integers: 99 % of 100 must be the 99th, not the 100th."""
-    millionths = round(percent * 10_000)
-    return max(1, -(-millionths * size // 1_000_000))
+    billionths = round(percent * 10_000_000)
+    return max(1, -(-billionths * size // 1_000_000_000))
 
 
 def _nth(cell: dict[int, int], rank: int) -> float:

@@ -34,6 +34,9 @@ def run(args: argparse.Namespace) -> int:
         if not args.spilled:
             for path in spilled_somewhere(settings):
                 print(f"note: {path} has letters that no sink took: --spilled", file=sys.stderr)
+        if not found.state_dir.exists():
+            note = f"note: no daemon has run in {found.state_dir.absolute()}"
+            print(f"{note}; for a service's: streamd as SERVICE dlq ...", file=sys.stderr)
         return _within_terms(settings, args, found, selection)
     except (NoStoreError, BusyError, ControlError, StreamdError, ValueError) as error:
         print(f"streamd dlq: {error}", file=sys.stderr)

@@ -70,7 +70,9 @@ def _scenarios(tables: Any, problems: Problems) -> Iterator[tuple[int, Scenario]
         scenario = convert(table, Scenario, ("test", number), problems)
         if isinstance(scenario, Scenario):
             if names.setdefault(scenario.name, number) != number:
-                problems.add(("test", number, "name"), "another test has this name already")
+                first = ("test", names[scenario.name], "name")
+                where = ("test", number, "name")
+                problems.add(where, "another test has this name already", first)
             yield number, scenario
 
 

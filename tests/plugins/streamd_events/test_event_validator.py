@@ -70,9 +70,9 @@ def test_warn_passes_marks_and_counts() -> None:
     assert list(found.passed.values()) == batch.values
     assert list(found.statuses.values()) == [VALID, FAILED, FAILED, FAILED]
     assert batch.statuses is None
-    assert metrics.value("validation_failures", reason="out_of_range") == 1
-    assert metrics.value("validation_failures", reason="wrong_type") == 1
-    assert metrics.value("validation_failures", reason="missing_field") == 1
+    for reason in ("out_of_range", "wrong_type", "missing_field"):
+        assert metrics.value("validation_failures", reason=reason) == 1
+        assert metrics.value("passed_failures", reason=reason) == 1
     assert sorted(line["reason"] for line in logs) == [
         "missing_field",
         "out_of_range",
@@ -120,6 +120,7 @@ def test_failures_are_counted_by_the_reason_of_the_first_violation() -> None:
     assert metrics.value("validation_failures", reason="missing_field") == 1
     assert metrics.value("validation_failures", reason="malformed_json") == 1
     assert metrics.value("validation_failures", reason="tombstone") == 1
+    assert metrics.value("passed_failures", reason="out_of_range") == 0, "the engine counts these"
 
 
 @pytest.mark.parametrize("mode", ["strict", "warn"])

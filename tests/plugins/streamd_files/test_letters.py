@@ -10,7 +10,7 @@ import anyio
 import pytest
 from anyio import to_thread
 
-from streamd.api import LetterFile, Sink
+from streamd.api import LetterFile, Sink, StoredLetter
 from streamd.testing.contracts.dead_letters import (
     DeadLettersContract,
     DeadLettersSubject,
@@ -100,6 +100,80 @@ async def test_a_removal_that_was_cut_short_holds(tmp_path: Path) -> None:
     again.compact()
     assert path.read_bytes() == b'{"n": 2}\n'
     assert os.listdir(tmp_path) == ["dead.jsonl"]
+
+
+async def test_the_count_is_true_after_a_compaction_that_was_cut_short(tmp_path: Path) -> None:
+    """As when the command is killed before its notes are gone: they name lines of the old file."""
+    path = tmp_path / "dead.jsonl"
+    path.write_bytes(b'{"n": 1}\n{"n": 2}\n{"n": 3}\n')
+    letters = LetterFile(path, lambda line: {"line": line})
+    first, *_ = letters.read()
+    letters.remove([first])
+    notes = tmp_path / ".dead.jsonl.removed"
+    kept = notes.read_bytes()
+    letters.compact()
+    notes.write_bytes(kept)
+    assert len(list(letters.read())) == letters.count() == 2
+
+
+async def test_a_compacted_file_keeps_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root clears the letters of a daemon that has a user of its own and appends on."""
+    path = tmp_path / "dead.jsonl"
+    path.write_bytes(b'{"n": 1}\n{"n": 2}\n')
+    owners: list[tuple[int, int]] = []
+    real = os.fstat
+
+    def fstat(fd: int) -> os.stat_result:
+        found = real(fd)
+        if found.st_ino != path.stat().st_ino:
+            return found
+        fields = list(found)
+        fields[4:6] = [1234, 5678]
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(os, "fstat", fstat)
+    monkeypatch.setattr(os, "fchown", lambda _fd, user, group: owners.append((user, group)))
+    letters = LetterFile(path, lambda line: {"line": line})
+    first, _ = letters.read()
+    letters.remove([first])
+    letters.compact()
+    assert owners == [(1234, 5678)]
+
+
+def leave_aside(letter: StoredLetter) -> Path:
+    """As when a command is killed while it looks what it has set aside."""
+    path = Path(letter.place)
+    path.rename(path.with_name(f".{path.name}.gone"))
+    return path
+
+
+async def test_a_letter_that_a_killed_command_has_set_aside_is_put_back(tmp_path: Path) -> None:
+    sink = FileSubject(tmp_path).make()
+    assert isinstance(sink, FileSink)
+    await sink.write(letters_of([document(n) for n in range(3)]))
+    async with sink.dead_letters() as store:
+        first, second, third = [letter async for letter in store.read()]
+        path, newer = leave_aside(first), leave_aside(second)
+        newer.write_text("written once more")
+        assert await store.remove([third]) == 1
+    assert path.exists()
+    assert newer.read_text() == "written once more"
+    assert {file.name for file in path.parent.iterdir()} == {path.name, newer.name}
+
+
+async def test_a_letter_that_was_written_anew_never_leaves_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = FileSubject(tmp_path).make()
+    assert isinstance(sink, FileSink)
+    await sink.write(letters_of([document(1)]))
+    async with sink.dead_letters() as store:
+        letters = [letter async for letter in store.read()]
+        await sink.write(letters_of([document(1)]))
+        monkeypatch.delattr(Path, "rename")
+        assert await store.remove(letters) == 0
 
 
 async def test_a_line_that_is_being_written_is_not_read_and_not_lost(tmp_path: Path) -> None:

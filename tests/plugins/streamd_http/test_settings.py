@@ -30,6 +30,18 @@ def test_addresses() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("listen", "claims"),
+    [
+        ("127.0.0.1:8000", ("the address 127.0.0.1:8000",)),
+        ("[::1]:8000", ("the address [::1]:8000",)),
+        ("127.0.0.1:0", ()),
+    ],
+)
+def test_a_port_is_for_one_source(listen: str, claims: tuple[str, ...]) -> None:
+    assert HttpConfig(listen=listen).claims() == claims
+
+
 @pytest.mark.parametrize("text", ["", "8000", ":8000", "a:", "a:b", "a:65536", "a:-1", "a:１"])
 def test_what_is_no_address(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match="expected an address") as caught:
@@ -38,7 +50,7 @@ def test_what_is_no_address(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "path"), [({"a": ""}, "api_keys.a"), ({"a": "x", "b": "x"}, "api_keys")]
+    ("keys", "path"), [({"a": ""}, "api_keys.a"), ({"a": "x", "b": "x"}, "api_keys.b")]
 )
 def test_keys_that_protect_nothing(tmp_path: Path, keys: dict[str, str], path: str) -> None:
     with pytest.raises(ConfigError) as caught:

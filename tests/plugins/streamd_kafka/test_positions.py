@@ -9,14 +9,16 @@ import anyio
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
+from aiokafka.errors import KafkaError
 from structlog.testing import capture_logs
 
-from streamd.api import Batch, Duration, Misconfigured, Size
+from streamd.api import NOTHING_READ, Batch, Duration, Misconfigured, Retryable, Size
 from streamd.testing import RecordedMetrics
 from streamd_kafka.source import KafkaSource
 from tests.plugins.streamd_kafka.engine import Engine
 from tests.plugins.streamd_kafka.helpers import (
     admin_of,
+    committed_by,
     feed,
     positions_after,
     producer_of,
@@ -69,6 +71,73 @@ async def test_start_at_the_end(kafka: KafkaServer, kafka_topic: TopicFactory) -
                 assert await source.poll(10, 0.1) == []
         await feed(kafka.bootstrap_servers, topic, [b"after"])
         assert raws_of(await read(source, 1)) == [b"after"]
+
+
+async def take_over(source: KafkaSource, engine: Engine) -> None:
+    """Poll until the partitions are ours and may be read."""
+    session: Any = source._session
+    with anyio.fail_after(30):
+        while not engine.owned or session._membership.pending:
+            assert await source.poll(10, 0.1) == []
+
+
+@pytest.mark.parametrize("start", ["latest", "2100-01-01T00:00:00Z"])
+async def test_what_comes_between_two_starts_is_read(
+    kafka: KafkaServer, kafka_topic: TopicFactory, start: str
+) -> None:
+    topic, servers = await kafka_topic(), kafka.bootstrap_servers
+    group = f"group-{uuid.uuid4().hex[:8]}"
+    await feed(servers, topic, [b"before"])
+    engine = Engine()
+    async with source_of(servers, topic, group_id=group, start=start, control=engine) as source:
+        await take_over(source, engine)
+    assert engine.done == {}, "nothing was read, so the engine has committed nothing"
+    found = (await committed_by(servers, group))[TopicPartition(topic, 0)]
+    assert (found.offset, found.metadata) == (1, NOTHING_READ)
+    await feed(servers, topic, [b"between"])
+    async with source_of(servers, topic, group_id=group, start=start) as source:
+        await feed(servers, topic, [b"after"])
+        assert raws_of(await read(source, 2)) == [b"between", b"after"]
+
+
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+async def test_a_beginning_is_committed_only_where_nobody_knows_better(
+    kafka: KafkaServer, kafka_topic: TopicFactory, start: str
+) -> None:
+    topic, servers = await kafka_topic(partitions=3), kafka.bootstrap_servers
+    group = f"group-{uuid.uuid4().hex[:8]}"
+    await feed(servers, topic, [b"a", b"b"])
+    await feed(servers, topic, [b"c", b"d"], partition=1)
+    known, unknown = TopicPartition(topic, 0), TopicPartition(topic, 2)
+    engine = Engine()
+    engine.positions = {f"{topic}:1": 1}
+    async with source_of(servers, topic, group_id=group) as first:
+        await read(first, 4)
+        await first.commit({f"{topic}:0": 1}, "store:1")
+    async with source_of(servers, topic, group_id=group, start=start, control=engine) as source:
+        assert sorted(raws_of(await read(source, 2))) == [b"b", b"d"]
+    found = await committed_by(servers, group)
+    assert (found[known].offset, found[known].metadata) == (1, "store:1")
+    begun = {partition for partition in found if found[partition].metadata == NOTHING_READ}
+    assert begun == ({unknown} if start == "latest" else set())
+
+
+async def test_a_beginning_that_cannot_be_committed_stays_where_it_was(
+    kafka: KafkaServer, kafka_topic: TopicFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, servers = await kafka_topic(), kafka.bootstrap_servers
+
+    async def fails(*_args: Any) -> None:
+        raise KafkaError("not now")
+
+    engine = Engine()
+    async with source_of(servers, topic, start="latest", control=engine) as source:
+        with monkeypatch.context() as broken:
+            broken.setattr("streamd_kafka.session.commit_offsets", fails)
+            with pytest.raises(Retryable, match="not now"):
+                await read(source, 1)
+        await feed(servers, topic, [b"meanwhile"])
+        assert raws_of(await read(source, 1)) == [b"meanwhile"]
 
 
 @pytest.mark.parametrize("fast", [True, False], ids=["fast", "public"])

@@ -99,6 +99,8 @@ def test_split_names_its_streams_for_the_wiring() -> None:
     config = Split.Config(routes={"a": "x", "b": "y"}, otherwise="c")
     assert config.emits("stage") == ("a", "b", "c")
     assert Split.Config(routes={"a": "x"}, otherwise="a").emits("stage") == ("a",)
+    assert not config.passes_on()
+    assert Split.Config(routes={"a": "x"}).passes_on()
 
 
 @pytest.mark.parametrize(

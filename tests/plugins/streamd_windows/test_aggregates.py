@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from streamd.api import ConfigError
 from streamd_windows.aggregates import Aggregate, parse_aggregates
+from streamd_windows.aggregates.percentiles import Percentiles
 from streamd_windows.cells import Group
 from streamd_windows.packing import pack, unpack
 
@@ -134,6 +135,28 @@ def test_sketches_are_close() -> None:
         assert shown[name] == pytest.approx(value, rel=0.03)
     users = [f"user{random.randrange(10**9)}" for _ in range(100_000)]
     assert result(aggregate_of("distinct(v)"), users) == pytest.approx(len(set(users)), rel=0.03)
+
+
+def test_group_count_says_what_it_leaves_out() -> None:
+    shown = result(aggregate_of("group_count(v, 2)"), ["a", "a", "a", "b", "b", "c"])
+    assert shown == {"a": 3, "b": 2, "...": 1}
+    assert result(aggregate_of("group_count(v)"), [1, "1", True, "true"]) == {"1": 2, "true": 2}
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=400), st.integers(1, 40))
+def test_percentiles_beyond_their_bound_are_close(values: list[float], bound: int) -> None:
+    aggregate = Percentiles(0, 50, 99.9, 100, bound=bound)
+    ordered = sorted(values)
+    shown = result(aggregate, values)
+    for rank in (0, 50, 99.9, 100):
+        at = max(1, math.ceil(Fraction(str(rank)) / 100 * len(values)))
+        assert shown[f"p{rank}"] == pytest.approx(ordered[at - 1], rel=0.0101, abs=1e-300)
+
+
+def test_percentiles_are_told_apart() -> None:
+    shown = result(aggregate_of("percentiles(v, 99.99999, 100)"), list(range(100)))
+    assert shown == {"p99.99999": 99, "p100": 99}
+    assert result(aggregate_of("percentiles(v, 50.0)"), [1]) == {"p50": 1}
 
 
 def test_top_k_is_right_beyond_its_bound() -> None:

@@ -32,6 +32,7 @@ PACKAGE = Path(__file__).resolve().parents[3] / "plugins" / "streamd_windows"
         (TumblingStage, {"size": "1s", "time": "a b"}, "time"),
         (TumblingStage, {"size": "1s", "aggregate": {"n": "sum(a b)"}}, "aggregate.n"),
         (TumblingStage, {"size": "1s", "aggregate": {"start": "count()"}}, "aggregate.start"),
+        (TumblingStage, {"size": "1s", "aggregate": {"p": "percentiles(v, nan)"}}, "aggregate.p"),
         (SlidingStage, {"size": "1s", "slide": "2s"}, "slide"),
         (SlidingStage, {"size": "1s", "slide": "0s"}, "slide"),
         (SlidingStage, {"size": "1h", "slide": "7ms"}, "slide"),
@@ -61,6 +62,7 @@ def test_a_join_reads_its_streams() -> None:
         ({}, True),
         ({"out_of_orderness": "1s", "allowed_lateness": "3s", "early_every": "1s"}, True),
         ({"idle_after": "1s", "time_format": "rfc3339", "aligned": True}, True),
+        ({"size": "1m"}, True),
         ({"size": "61s"}, False),
         ({"key": ["b"]}, False),
         ({"time": "t"}, False),
@@ -72,6 +74,12 @@ def test_state_is_kept_where_it_means_the_same(change: dict[str, Any], kept: boo
     base: dict[str, Any] = {"size": "60s", "key": ["a"], "aggregate": {"n": "count()"}}
     before = converted(TumblingStage, base).state_key()
     assert (converted(TumblingStage, {**base, **change}).state_key() == before) == kept
+
+
+def test_a_join_of_another_kind_starts_anew() -> None:
+    """An inner join does not keep who has had a partner, which a left join must know."""
+    keys = {converted(JoinStage, {**JOIN, "kind": k}).state_key() for k in ("inner", "left")}
+    assert len(keys) == 2
 
 
 def test_kinds_never_share_state() -> None:

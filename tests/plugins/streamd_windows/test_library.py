@@ -98,6 +98,11 @@ def test_aggregator() -> None:
         aggregator.group_count("pages", page)
     assert aggregator.top_k("pages", 2) == [("/", 3), ("/a", 2)]
     assert aggregator.top_k("nothing", 2) == []
+    assert [aggregator.group_count("flags", key) for key in (True, 1, True)] == [1, 1, 2]
+    assert aggregator.top_k("flags", 2) == [(True, 2), (1, 1)]
+    assert aggregator.top_k("flags", 1)[0][0] is True
+    with pytest.raises(ValueError, match="no key"):
+        aggregator.group_count("flags", None)
 
 
 def test_joiner_pairs_what_is_close() -> None:

@@ -358,6 +358,7 @@ def test_early_every_so_often(cls: Any) -> None:
     sink.take(stage.tick(0.0))
     early = [row[1:] for row in counts(sink)]
     assert early == [("a", 0, 1), ("b", 0, 1), ("a", 1, 2)]
+    assert sink.order[0]["id"] == sink.order[2]["id"], "a session that has grown is the same one"
     sink.take(stage.process(batch(at(200, key="c"), first=3)))
     assert [row[1:] for row in counts(sink)[3:5]] in (
         [("a", 2, 2), ("b", 1, 1)],

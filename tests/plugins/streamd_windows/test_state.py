@@ -142,6 +142,23 @@ def test_a_large_window_is_emitted_bit_by_bit(limit: int, monkeypatch: pytest.Mo
     assert sorted(offset for _, offset in sink.places) == list(range(5_000))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_state_does_not_depend_on_the_order_of_aggregates(kind: str) -> None:
+    cls, own = KINDS[kind]
+    texts = {"a": "sum(v)", "n": "count()", "b": "max(t)", "c": "distinct(k)"}
+    settings = {"key": ["k"], "out_of_orderness": "0s", "max_future": "9999d", **own}
+    before = make(cls, aggregate=texts, **settings)
+    before.process(batch([Event(1, "a", 5), Event(2, "a", 6)]))
+    store = dict[Any, bytes]()
+    store_size(before.take_changes(), store)
+    after = make(cls, aggregate=dict(reversed(texts.items())), **settings)
+    after.assign(["e:0"], [(p, k, v) for (p, k), v in store.items()])
+    sink = drive(after, batch([Event(HOUR, "b")], first=2))
+    row = next(row for row in reversed(sink.order) if row["key"]["k"] == "a")
+    assert [row[name] for name in "anbc"] == [11, 2, START + 2, 1]
+    assert list(row)[-4:] == list(reversed(texts)), "shown in the order of the settings"
+
+
 def test_state_of_a_newer_version_is_refused() -> None:
     assert unpack(pack([1, "a"])) == [1, "a"]
     with pytest.raises(Misconfigured, match="version 9"):

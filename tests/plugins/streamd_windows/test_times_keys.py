@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -98,6 +98,11 @@ def test_keys_are_told_apart_as_json_does() -> None:
     assert len({canonical(value) for value in same}) == 11
     assert canonical({"b": 1, "a": 2}) == canonical({"a": 2, "b": 1})
     assert canonical(math.nan) is None
+    for number in (2**53, 2**60, -(2**63)):
+        assert type(canonical(float(number))) is int
+        assert canonical(float(number)) == canonical(number)
+    day = date(2025, 11, 19)
+    assert canonical(day) == "2025-11-19" == canonical("2025-11-19")
 
 
 def test_a_key_reads_what_is_there() -> None:

@@ -1,6 +1,7 @@
 """`streamd install`: a unit that systemd itself finds nothing wrong with."""
 
 import configparser
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,11 +75,16 @@ def test_systemd_finds_the_program_whatever_its_path(
 
 
 def test_the_unit_fits_the_daemon() -> None:
-    keys = service(unit(PROGRAM, Path("/etc/s/a.toml"), instance=False))
+    text = unit(PROGRAM, Path("/etc/s/a.toml"), instance=False)
+    keys = service(text)
     assert keys["ExecStart"] == f"{PROGRAM} --config /etc/s/a.toml"
     assert keys["RestartPreventExitStatus"] == str(exits.CONFIG)
     assert float(keys["TimeoutStopSec"]) > PipelineOptions().drain_timeout
-    assert keys["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    # First the signal, so that the daemon itself knows of what it refuses.
+    assert re.findall("^ExecReload=(.*)", text, re.MULTILINE) == [
+        "/bin/kill -HUP $MAINPID",
+        f"{PROGRAM} --config /etc/s/a.toml check",
+    ]
 
 
 def test_each_instance_has_a_configuration_and_a_state_of_its_own() -> None:

@@ -108,6 +108,51 @@ def test_a_test_that_is_wrong(call: Call) -> None:
     ]
 
 
+# --- what `streamd check` says of them -----------------------------------------------------------
+
+
+def test_check_reads_the_tests_and_runs_none(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamd.testing.scenarios.run", None)
+    told = "both.toml: good (events; 2 stages, 2 tests)\n"
+    assert call("check", "--config", "both.toml") == (exits.OK, told, "")
+    told = "none.toml: good (events; 2 stages)\n"
+    assert call("check", "--config", "none.toml") == (exits.OK, told, "")
+
+
+@pytest.mark.parametrize("more", [(), ("--connect",)])
+def test_check_finds_what_is_wrong_in_a_test(call: Call, more: tuple[str, ...]) -> None:
+    status, out, err = call("check", "--config", "wrong.toml", *more)
+    assert (status, out) == (exits.CONFIG, "")
+    assert err == 'wrong.toml:13: test[0].expect[0].snik: unknown key, did you mean "sink"?\n'
+
+
+def test_check_tells_all_mistakes_at_once_and_each_once(call: Call) -> None:
+    wrong = PIPELINE.replace('"stdout"', '"stduot"') + PASSES.replace("name =", "nmae =")
+    Path("wrong.toml").write_text(wrong + '[[test]]\nname = "other"\n[[test.expect]]\n')
+    status, _, err = call("check", "--config", "wrong.toml")
+    assert status == exits.CONFIG
+    assert [line.partition(": ")[0] for line in err.splitlines()] == [
+        "wrong.toml:6",
+        "wrong.toml:8",
+        "wrong.toml:9",
+    ]
+    assert 'did you mean "stdout"' in err
+
+
+def test_a_variable_that_is_missing_is_told_once(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = PIPELINE.replace('"out"', '"${NAME:?say it}"') + PASSES
+    Path("needs.toml").write_text(config)
+    place = "needs.toml:5: pipeline.events.sink[0].id: environment variable NAME is not set: say it"
+    assert call("check", "--config", "needs.toml") == (exits.CONFIG, "", f"{place}\n")
+    monkeypatch.setenv("NAME", "out")
+    told = f"{place} (a test sees only the variables of its env)\n"
+    assert call("check", "--config", "needs.toml") == (exits.CONFIG, "", told)
+    Path("needs.toml").write_text(config.replace("[[test]]", '[[test]]\nenv = { NAME = "out" }'))
+    assert call("check", "--config", "needs.toml")[0] == exits.OK
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_tests_of_a_shipped_configuration_pass(
     path: Path, call: Call, monkeypatch: pytest.MonkeyPatch

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from streamd.api import Batch, BatchLimits, Committed, Fatal, Misconfigured, Retryable
+from streamd.api import NOTHING_READ, Batch, BatchLimits, Committed, Fatal, Misconfigured, Retryable
 from streamd.settings.model import PipelineOptions
 from streamd.testing.harness import pipeline, stage
 from streamd.testing.memory import MemorySink, MemorySource, MemoryStore
@@ -187,6 +187,26 @@ async def test_state_that_another_has_gone_past_pauses_the_source(tmp_path: Path
         group.cancel_scope.cancel()
     assert rows == []
     assert store.positions_of["test"]["in"] == {"events:0": 5}, "nothing is thrown away"
+
+
+async def test_where_nothing_was_read_no_state_can_be_missing(tmp_path: Path) -> None:
+    topic, store = topic_of(30), MemoryStore("ours")
+    topic.committed["events:0"] = Committed(10, NOTHING_READ)
+    windows: list[Any] = []
+    life = life_of(window_over(topic, windows, [], "pause"), tmp_path, store)
+    async with anyio.create_task_group() as group:
+        group.start_soon(life.run)
+        await anyio.sleep(60)
+        group.cancel_scope.cancel()
+    assert [row["total"] for row in windows] == [sum(range(10, 20)), sum(range(20, 30))]
+
+
+async def test_a_beginning_does_not_win_over_our_own_checkpoint(tmp_path: Path) -> None:
+    topic, store = foreign_world()
+    topic.committed["events:0"] = Committed(10, NOTHING_READ)
+    rows: list[Any] = []
+    await life_of(pipeline(source(topic), sink(rows)), tmp_path, store).run()
+    assert numbers(rows) == list(range(5, 30))
 
 
 async def test_state_that_another_has_gone_past_starts_anew_if_asked(tmp_path: Path) -> None:

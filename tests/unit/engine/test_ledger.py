@@ -81,10 +81,23 @@ def test_a_partition_that_moves_away_leaves_every_cut() -> None:
 def test_exceptions_are_kept_with_their_epoch() -> None:
     ledger = Ledger()
     told = Settlement("http:0", 3, "dropped", None, None)
-    ledger.failed(1, 2, [told])
+    ledger.read(3, 30)
+    ledger.failed([1], 2, [told])
     ledger.close(cut(), 0)
     (epoch,) = ledger.completed()
     assert (epoch.failed, epoch.settlements) == (2, [told])
+
+
+def test_rows_that_failed_together_are_spread_over_their_epochs() -> None:
+    """A slot merges what waits: one failure can be of many epochs."""
+    ledger = Ledger()
+    for events in (5, 3, 4):
+        ledger.read(events, 0)
+        ledger.close(cut(), 0)
+    ledger.failed([3, 1, 2], 10)
+    assert [epoch.failed for epoch in ledger.completed()] == [5, 3, 2]
+    ledger.failed([1, 2, 3], 10)
+    assert [epoch.failed for epoch in ledger.completed()] == [5, 3, 4], "none fails twice"
 
 
 @given(st.lists(st.sampled_from(["send", "close", "done oldest", "done newest", "retire"])))

@@ -77,15 +77,32 @@ class Store(Fake):
 class Check(Fake):
     """Validates."""
 
+    class Config(StageConfig, frozen=True):
+        asks: Annotated[str, doc("A port that it opens.")] = ""
+        least: Annotated[int, doc("Lower bound.")] = 0
+        most: Annotated[int, doc("Upper bound.")] = 9
+
+        def claims(self) -> tuple[str, ...]:
+            return (f"the address {self.asks}",) if self.asks else ()
+
+    def __init__(self, config: Any, context: StageContext) -> None:
+        super().__init__(config, context)
+        if config.least > config.most:
+            raise ConfigError("least is above most", path="least", also="most")
+
 
 class Route(Fake):
     """Writes streams by name."""
 
     class Config(StageConfig, frozen=True):
         to: Annotated[tuple[str, ...], doc("Streams.")] = ()
+        all: Annotated[bool, doc("Leave nothing behind.")] = False
 
         def emits(self, stage: str) -> tuple[str, ...]:
             return self.to
+
+        def passes_on(self) -> bool:
+            return not self.all
 
 
 class Join(Fake):

@@ -140,6 +140,18 @@ to = ["rest"]
     assert [step.inputs for step in events.steps] == [("joined",), ("clicks", "views")]
 
 
+def test_a_step_that_sends_all_events_away_writes_no_stream_of_its_own(read: Any) -> None:
+    text = f"""{SOURCE}
+[[pipeline.events.transform]]
+plugin = "route"
+to = ["a", "b"]
+all = true
+{SINK}inputs = ["a", "b"]
+"""
+    (step,) = pipeline(read(text)).steps
+    assert (step.inputs, step.output) == (("main",), None)
+
+
 def test_substitutions_take_the_type_that_is_expected(read: Any) -> None:
     text = """
 [streamd]

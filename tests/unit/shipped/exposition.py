@@ -32,11 +32,11 @@ def exposed() -> Series:
 def _make_all_of_the_engine(telemetry: Telemetry) -> None:
     """Some metrics appear only when what they count happens."""
     telemetry.reloads()
-    telemetry.pipeline("p")
+    telemetry.pipeline("p").backlog(1)
     stage = telemetry.stage("p", "s")
     refused = Rejected({0: Reject("reason", "message")})
     stage.rejected(refused)
-    stage.validation_failed(refused)
+    stage.validation_failed(refused.rows.values())
     stage.dead_lettered(Counter(["ValueError"]))
     stage.dropped("reason", 1)
 

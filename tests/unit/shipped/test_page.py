@@ -22,7 +22,7 @@ def test_a_gauge_of_windows_that_is_shown_exists(name: str) -> None:
 def test_some_source_tells_its_lag_by_this_ending(ending: str) -> None:
     found = [name for name in MADE if name.endswith(ending) and "watermark" not in name]
     assert found
-    assert ending in (ROOT / "streamd" / "admin" / "compare.py").read_text("utf-8")
+    assert ending in (ROOT / "streamd" / "telemetry" / "lag.py").read_text("utf-8")
 
 
 def test_every_counter_that_becomes_a_rate_exists() -> None:
