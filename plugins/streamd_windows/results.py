@@ -83,18 +83,21 @@ class ResultRows:
         windows: Sequence[tuple[int, int, Key, int, int | None]],
         names: Sequence[str],
         results: Sequence[tuple[Any, ...]],
+        *,
+        grow: bool,
     ) -> list[dict[str, Any]]:
         """Rows of windows that are each their own: (start, end, key, pane, watermark).
 
-        Their ids go by start and key: such a window may grow after it has been shown.
+        With `grow` they may be shown again with a later end, which is then no part of the id.
         """
         show, stage, key_names, one = self.show, self.stage, self.names, self.one_name
         keep, identity = self.keep_panes, self.identity
         rows = []
         for start, end, key, pane, mark in windows:
+            parts = (start, key) if grow else (start, end, key)
             row = {
                 "window": stage,
-                "id": identity(start, key, pane) if keep else identity(start, key),
+                "id": identity(*parts, pane) if keep else identity(*parts),
                 "start": show(start),
                 "end": show(end),
                 "key": {one: key} if one and type(key) is str else key_dict(key_names, key),
