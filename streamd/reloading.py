@@ -146,6 +146,7 @@ class Reloader:
 
     def _come_and_go(self, changes: Diff, new: Settings, told: list[str]) -> None:
         specs = {spec.name: spec for spec in new.pipelines}
+        told.extend(f"[streamd] {key} changes" for key in changes.daemon)
         for name in changes.added:
             self._start(specs[name], new)
             told.append(f"{name} is new")

@@ -33,7 +33,10 @@ _STATUSES = {
     503: "Stopping, or undecided in time: send it again. An id makes that harmless.",
 }
 _SCHEMAS = dict.fromkeys((400, 401, 408, 413, 415, 429), "Problem") | {503: "Unavailable"}
-_VALIDATE = {200: "The verdict.", **{code: _STATUSES[code] for code in (401, 408, 413, 415, 429)}}
+_VALIDATE = {
+    200: "The verdict.",
+    **{code: _STATUSES[code] for code in (401, 408, 413, 415, 429, 503)},
+}
 
 
 def openapi(config: HttpConfig, keys_required: bool) -> dict[str, Any]:

@@ -150,6 +150,7 @@ class JoinWindower:
 
     def _evict(self, held: Held) -> None:
         self.counted["join_evicted_events_total"] += 1
+        self._touched.add(held.partition)  # where all go so, nobody else says what is over
         self._release(held)
 
     def _release(self, held: Held) -> None:

@@ -68,10 +68,12 @@ class ResultRows:
         windows: Sequence[tuple[int, int, Key, int, int | None]],
         names: Sequence[str],
         results: Sequence[tuple[Any, ...]],
+        *,
+        grow: bool,
     ) -> list[dict[str, Any]]:
         """Rows of windows that are each their own: (start, end, key, pane, watermark).
 
-        Their ids go by start and key: such a window may grow after it has been shown.
+        With `grow` they may be shown again with a later end, which is then no part of the id.
         """
         show, identity, keep = self.show, self.ids.row, self._keep_panes
         copy = self._blank(names, 0, 0, None).copy
@@ -79,7 +81,9 @@ class ResultRows:
         rows = []
         for (start, end, key, pane, mark), shown in zip(windows, keys, strict=True):
             row = copy()
-            row["id"] = identity(str(start), key, pane if keep else None)
+            row["id"] = identity(
+                f"{start}" if grow else f"{start}/{end}", key, pane if keep else None
+            )
             row["start"] = show(start)
             row["end"] = show(end)
             row["key"] = shown

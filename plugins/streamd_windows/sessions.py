@@ -216,7 +216,8 @@ class SessionWindower:
             mark = whole.end if complete and not pane else watermark
             windows.append((whole.start, whole.end, whole.first.key, pane, mark))
         values = shown(self._columns, sessions)
-        rows = self._results.each(windows, self._columns.names, values)
+        names, grow = self._columns.names, not self.repeatable
+        rows = self._results.each(windows, names, values, grow=grow)
         over = watermark - self._lateness if complete and watermark is not None else NEVER
         for whole in sessions:
             if whole.end <= over:

@@ -50,7 +50,7 @@ UMask=0077
 #SupplementaryGroups=adm
 
 DynamicUser=yes
-CapabilityBoundingSet=
+${user}CapabilityBoundingSet=
 NoNewPrivileges=yes
 PrivateDevices=yes
 PrivateTmp=yes
@@ -81,6 +81,11 @@ SystemCallFilter=~@privileged @resources
 WantedBy=multi-user.target
 """)
 
+_OWN_USER = """\
+# By itself systemd gives all instances one user. So NAME is of letters, digits, - and _.
+User=streamd-%i
+"""
+
 
 def name(*, instance: bool) -> str:
     """What the unit's file is called."""
@@ -100,6 +105,7 @@ def unit(program: Path, config: Path, *, instance: bool) -> str:
         # Variables are replaced in arguments, not in the program's own path.
         config=_word(read.replace("$", "$$")),
         directory="streamd-%i" if instance else "streamd",
+        user=_OWN_USER if instance else "",
         wrong_config=exits.CONFIG,
     )
 

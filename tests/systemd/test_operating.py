@@ -104,10 +104,23 @@ def test_a_secret_is_the_services_alone(machine: Machine, service: Service) -> N
     assert "refused" not in service.show("StatusText")
 
 
+def test_instances_cannot_reach_into_each_other(machine: Machine, service: Service) -> None:
+    other = Service(machine, LETTERS.replace(":800", ":810"), instance="other_1")
+    other.drop_in("LoadCredential=token:/etc/streamd/token")
+    other.ctl("start")
+    users = machine.run(f"stat -Lc %U {service.state} {other.state}").split()
+    assert users == ["streamd-k", "streamd-other_1"]
+    assert machine.run(f"stat -Lc %a {service.state} {other.state}").split() == ["700", "700"]
+
+
 def test_commands_see_what_the_service_sees(machine: Machine, service: Service) -> None:
     inside = f"streamd as {service.name}"
     assert f"{service.config}: good" in machine.run(f"{inside} check")
     machine.until(f"{inside} top --once", "events: running")
+    tapped = f"streamd as {service.name} tap event --rejects --limit 1"
+    sent = "curl -s -H 'Content-Type: application/json' -d '{}' 127.0.0.1:8003/ingest"
+    machine.run(f"({tapped} >/run/tapped) & sleep 3; {sent}; wait")
+    assert '"stage":"event"' in machine.run("cat /run/tapped")
     before = json.loads(machine.run(f"{inside} dlq stats --json"))
     assert before["total"] > 50
     # A shell has neither the secret nor the state directory, and must not pretend otherwise.
@@ -121,6 +134,8 @@ def test_commands_see_what_the_service_sees(machine: Machine, service: Service) 
     owners = machine.run(f"find {service.state}/ -printf '%u %m %y\\n' | sort -u")
     assert "root" not in owners
     assert machine.run(f"stat -Lc %a {service.state}") == "700"
+    on_a_terminal = machine.run(f"script -qec '{inside} dlq list --limit 3' /dev/null")
+    assert on_a_terminal.count("dlq_") == 3
     service.ctl("restart")
     assert service.state_now == "active running"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -19,7 +20,7 @@ from tests.plugins.streamd_windows.strategies import partitions, seeds
 KINDS = ["inner", "left", "right", "full"]
 
 
-def build(kind: str) -> Callable[[FakeClock], Any]:
+def build(kind: str, **limits: int) -> Callable[[FakeClock], Any]:
     def make_one(clock: FakeClock) -> Any:
         return make(
             JoinStage,
@@ -30,6 +31,7 @@ def build(kind: str) -> Callable[[FakeClock], Any]:
             within="7s",
             kind=kind,
             max_future="1000d",
+            **limits,
         )
 
     return make_one
@@ -75,6 +77,29 @@ def test_crashes_change_nothing(
 ) -> None:
     crashed = Run(build(kind), streams, random).whole(crashes=often, checkpoints=0.4)
     assert crashed.rows == Run(build(kind), streams, Random(0)).whole().rows
+
+
+@given(streams=two_streams, random=seeds, often=st.floats(0, 0.3), most=st.integers(1, 12))
+@settings(max_examples=40, deadline=None)
+def test_limits_hold_and_lose_nothing(
+    streams: Partitions, random: Random, often: float, most: int
+) -> None:
+    per_key = random.randint(1, 3)
+    run = Run(build("full", max_events=most, max_per_key=per_key), streams, random)
+    while run.step():
+        windower: Any = run.stage._windower
+        held = list(windower._buffer)
+        assert len(held) <= most
+        assert max(Counter((one.side, one.key) for one in held if one.key).values(), default=0) <= (
+            per_key
+        )
+        if random.random() < 0.4:
+            run.checkpoint()
+        if random.random() < often:
+            run.restart()
+    run.finish()
+    results = [side["v"] for row in run.sink.order for side in (row["left"], row["right"]) if side]
+    assert set(results) == {event.value for events in streams.values() for event in events}
 
 
 @given(streams=two_streams, random=seeds)

@@ -92,6 +92,20 @@ def test_dead_pairs_leave_nothing() -> None:
         assert len(store) <= 3
 
 
+def test_evicted_events_leave_nothing() -> None:
+    """Also where limits let all of them go, long before their time is over."""
+    names: dict[str, Any] = {"left": "left", "right": "right", "on": ["k"], "within": "100s"}
+    stage_ = make(JoinStage, **names, out_of_orderness="0s", max_future="9999d", max_events=10)
+    store = dict[Any, bytes]()
+    for number in range(500):
+        events = [Event(number * 1_000, f"key{number}", stream="left")]
+        stage_.process(batch(events, first=number))
+        stage_.process(batch([events[0]._replace(key="other", stream="right")], first=number))
+        stage_.tick(0.0)
+        store_size(stage_.take_changes(), store)
+    assert len(store) <= 103, "what is said of the last 100 seconds"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_cost_of_a_checkpoint_follows_what_changed(kind: str) -> None:
     stage_, store = build(kind), dict[Any, bytes]()

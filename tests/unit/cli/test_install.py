@@ -90,7 +90,7 @@ def test_the_unit_fits_the_daemon() -> None:
 def test_each_instance_has_a_configuration_and_a_state_of_its_own() -> None:
     keys = service(unit(PROGRAM, Path("/etc/s/a.toml"), instance=True))
     assert keys["ExecStart"] == f"{PROGRAM} --config /etc/s/%i.toml"
-    assert keys["StateDirectory"] == "streamd-%i"
+    assert keys["StateDirectory"] == keys["User"] == "streamd-%i"
 
 
 def test_it_is_printed(
