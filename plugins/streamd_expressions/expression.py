@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from .compiler import Compiler
 from .errors import ExpressionError
 from .parser import Parsed, Path, parse, path_of
-from .paths import Reader
+from .paths import Reader, map_dicts
 from .templates import build_expression, build_getter
 
 
@@ -87,6 +87,9 @@ class Expression:
         self.evaluate = functions["evaluate"]
         self.filter_indices = functions["filter_indices"]
         self.map_values = functions["map_values"]
+        path = path_of(parsed, parsed.body)
+        if path and all(isinstance(part, str) for part in path):
+            self.map_values = map_dicts(path, self.map_values)
 
     def __call__(self, event: Any, now_ms: int | None = None) -> Any:
         """The same as `evaluate`."""

@@ -20,7 +20,7 @@ def frame(look: Look, width: int, height: int, *, note: str = "", colour: bool =
     def paint(code: str, text: str) -> str:
         return f"{code}{text}{PLAIN}" if colour else text
 
-    lines = [line for name, one in look.pipelines.items() for line in _pipeline(name, one)]
+    lines = [line for name, one in look.pipelines.items() for line in _pipeline(name, one, width)]
     shown = [paint(code, _fit(text, width)) for code, text in lines]
     room = max(1, height - 2)
     if len(shown) > room:
@@ -36,13 +36,15 @@ def frame(look: Look, width: int, height: int, *, note: str = "", colour: bool =
     return [paint(REVERSE, _fit(head, width)), *shown, paint(DIM, _fit(foot, width))]
 
 
-def _pipeline(name: str, look: PipelineLook) -> Iterator[tuple[str, str]]:
+def _pipeline(name: str, look: PipelineLook, width: int) -> Iterator[tuple[str, str]]:
     """Pairs of a colour and a line."""
     status, now = look.status, look.now
     yield "", ""
     state = f"{name}: {status.state}" + ("" if status.ready else ", not well")
-    yield (BOLD if status.ready else BOLD + RED), f"{state}  {_rates(now)}"
-    yield "", f"  {_facts(look)}"
+    for line in _wrapped([state, *_rates(now)], width):
+        yield (BOLD if status.ready else BOLD + RED), line
+    for line in _wrapped(["", *_facts(look)], width):
+        yield "", line
     for problem in status.problems:
         yield RED, f"  ! {problem}"
     yield DIM, f"  {'STAGE':18} {'KIND':20} {'NOW':>8} {'EVENTS':>7} {'WAIT':>6}  MORE"
@@ -50,13 +52,24 @@ def _pipeline(name: str, look: PipelineLook) -> Iterator[tuple[str, str]]:
         yield (RED if one.problem else ""), _stage(stage, one, look)
 
 
-def _rates(now: Point) -> str:
+def _wrapped(facts: list[str], width: int) -> Iterator[str]:
+    """As many lines as they need, none of them cut; all but the first one indented."""
+    line, *rest = facts
+    for fact in rest:
+        if line.strip() and len(line) + 2 + len(fact) > width:
+            yield line
+            line = ""
+        line = f"{line}  {fact}"
+    yield line
+
+
+def _rates(now: Point) -> list[str]:
     told = [f"read {number(now.read)}/s", f"written {number(now.written)}/s"]
     failing = {"refused": now.refused, "retried": now.retried, "dead": now.dead}
-    return "  ".join([*told, *(f"{k} {number(v)}/s" for k, v in failing.items() if v)])
+    return [*told, *(f"{k} {number(v)}/s" for k, v in failing.items() if v)]
 
 
-def _facts(look: PipelineLook) -> str:
+def _facts(look: PipelineLook) -> list[str]:
     status, now = look.status, look.now
     facts = [f"in flight {number(status.in_flight_events)}"]
     if now.lag_events is not None:
@@ -70,7 +83,7 @@ def _facts(look: PipelineLook) -> str:
         facts.append(f"watermark {span(now.watermark_lag)} behind")
     if status.restarts:
         facts.append(f"restarts {status.restarts}")
-    return "  ".join(facts)
+    return facts
 
 
 def _stage(name: str, one: StageStatus, look: PipelineLook) -> str:

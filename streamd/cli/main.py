@@ -6,6 +6,7 @@ Commands import what they need when they run, so that each starts as fast as it 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if _needs_plugins(arguments, commands):
         _add_commands_of_plugins(arguments, commands)
     args = parser.parse_args(arguments)
-    return int(args.run(args) or exits.OK)
+    try:
+        status = int(args.run(args) or exits.OK)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has had enough, as `head` has. Nothing is left to be flushed at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.OK
+    except KeyboardInterrupt:
+        return exits.FAILED
+    return status
 
 
 def _parser() -> tuple[argparse.ArgumentParser, Any]:

@@ -54,7 +54,15 @@ class Daemon:
             hint = ": give --token-file" if error.code == 401 else ""
             raise _UnreachableError(f"{self._url} answers {error.code}{hint}") from error
         except (OSError, msgspec.MsgspecError) as error:
-            raise _UnreachableError(f"{self._url}: {error}") from error
+            raise _UnreachableError(f"{self._url}: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """An error of a connection comes within another, and neither is written for people."""
+    cause = getattr(error, "reason", error)
+    if isinstance(cause, ConnectionRefusedError):
+        return "nobody listens there; does the daemon run?"
+    return getattr(cause, "strerror", None) or str(cause)
 
 
 def top(config: Path, *, admin: str | None, token_file: Path | None, once: bool) -> int:

@@ -384,7 +384,7 @@ def test_what_a_person_asks_for(rig_of: Callable[..., Rig]) -> None:
     kept = [json.loads(path.read_text()) for path in (rig.folder / "kept").rglob("*.json")]
     assert len(kept) == 3
     assert len(rig.letters()) == 1
-    rig.dlq("list", "--since", "whenever", status=1)
+    rig.dlq("list", "--since", "whenever", status=2)
     rig.dlq("list", "--sink", "good", status=1)
     assert "dead" in rig.told
     rig.daemon.stop()

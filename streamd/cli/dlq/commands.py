@@ -30,6 +30,10 @@ def run(args: argparse.Namespace) -> int:
         return exits.CONFIG
     try:
         selection = _selection(args)
+    except ValueError as error:
+        print(f"streamd dlq: {error}", file=sys.stderr)
+        return exits.USAGE
+    try:
         found = find(settings, pipeline=args.pipeline, sink=args.sink, spill=args.spilled)
         if not args.spilled:
             for path in spilled_somewhere(settings):

@@ -142,3 +142,20 @@ def test_events_are_not_changed() -> None:
 def test_missing_is_a_falsy_constant() -> None:
     assert not MISSING
     assert repr(MISSING) == "MISSING"
+
+
+@pytest.mark.parametrize("path", ["payload", "payload.tier", "payload.data.amount", "eventId"])
+@pytest.mark.parametrize(
+    "events",
+    [
+        [PLAIN, {}, {"payload": {}}, {"payload": {"tier": 0, "data": {"amount": 2}}}],
+        [PLAIN, {"payload": None}, {"payload": [1]}, {"payload": "tier"}],
+        [PLAIN, MIXED, STRUCT],
+        [PLAIN, None, 5, "payload", [PLAIN]],
+        [STRUCT, STRUCT],
+        [],
+    ],
+)
+def test_a_column_is_what_each_event_has(path: str, events: list[Any]) -> None:
+    expression = compile_expression(path)
+    assert expression.map_values(events) == [expression(event) for event in events]

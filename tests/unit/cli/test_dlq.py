@@ -364,3 +364,21 @@ async def test_without_a_daemon_nobody_answers(tmp_path: Path) -> None:
     with pytest.raises(ControlError, match="no daemon runs"):
         async with Control(tmp_path):
             pass
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (["--rate", "0"], "argument --rate: expected a number above 0, got '0'"),
+        (["--rate", "fast"], "argument --rate: expected a number above 0, got 'fast'"),
+        (["--batch", "0"], "argument --batch: expected a whole number from 1 on, got '0'"),
+        (["--limit", "1.5"], "argument --limit: expected a whole number from 1 on, got '1.5'"),
+    ],
+)
+def test_a_number_that_is_none_is_told_in_words(
+    option: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["dlq", "replay", *option])
+    assert caught.value.code == 2
+    assert told in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Commands as a person calls them: what they print, where, and their exit status."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -248,3 +249,35 @@ def test_diff_of_a_bad_file(call: Call) -> None:
     status, out, err = call("diff", "good.toml", "bad.toml")
     assert (status, out) == (exits.CONFIG, "")
     assert err.startswith("bad.toml:2: ")
+
+
+@pytest.mark.parametrize("command", ["list", "echo", "config-schema", "create sink/drop", "check"])
+def test_a_reader_that_has_had_enough_is_no_error(command: str, tmp_path: Path) -> None:
+    """As in `streamd list | head -1`."""
+    (tmp_path / "drop.toml").write_text(
+        '[pipeline.events.source]\nplugin = "generator"\n'
+        '[[pipeline.events.sink]]\nid = "out"\nplugin = "drop"\n'
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [Path(sys.executable).parent / "streamd", "--config", "drop.toml", *command.split()],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (exits.OK, b"")
+
+
+def test_ctrl_c_ends_a_command_without_a_traceback(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_args: object, **_options: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("streamd.cli.plugins.list_plugins", interrupted)
+    assert call("list") == (exits.FAILED, "", "")

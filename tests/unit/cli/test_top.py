@@ -70,7 +70,8 @@ def test_a_frame_tells_all_of_a_pipeline() -> None:
     assert lines[1:] == [
         "",
         "events: running  read 3000/s  written 2999/s  dead 1.5/s",
-        "  in flight 0  lag 5M  behind 1m15s  latency 12ms, p99 400ms  dead 17  watermar~",
+        "  in flight 0  lag 5M  behind 1m15s  latency 12ms, p99 400ms  dead 17",
+        "  watermark 3s behind",
         "  STAGE              KIND                      NOW  EVENTS   WAIT  MORE",
         "  in                 source kafka           3000/s   1.23M",
         "  per_minute         window tumbling        3000/s                 5 windows",
@@ -103,7 +104,7 @@ def test_a_frame_never_leaves_its_screen(width: int, height: int, colour: bool) 
 
 def test_what_finds_no_room_is_counted() -> None:
     lines = frame(look(a=pipeline(), b=pipeline()), 80, 10, colour=False)
-    assert lines[-2].strip() == "... 7 lines more"
+    assert lines[-2].strip() == "... 9 lines more"
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,8 @@ def test_it_asks_another_daemon_with_its_token(
         ('[streamd]\nadmin = ""\n', exits.FAILED, "there is nobody to ask"),
         ("[streamd]\nadmin = 1\n", exits.CONFIG, "streamd.admin: expected string"),
         ('[streamd]\nadmin = "nowhere"\n', exits.FAILED, "expected HOST:PORT"),
-        ('[streamd]\nadmin = "127.0.0.1:1"\n', exits.FAILED, "http://127.0.0.1:1: "),
+        ('[streamd]\nadmin = "127.0.0.1:1"\n', exits.FAILED, "http://127.0.0.1:1: nobody listens"),
+        ('[streamd]\nadmin = "no-such.invalid:1"\n', exits.FAILED, "no-such.invalid:1: "),
         ('[streamd]\nadmin_token = "@{env:NOT_SET_HERE}"\n', exits.CONFIG, "NOT_SET_HERE"),
     ],
 )
