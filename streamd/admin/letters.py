@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
+from heapq import heappush, heappushpop
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -21,7 +21,7 @@ from streamd.settings.model import PipelineSpec, Settings, StageSpec
 
 PAGE = 50
 MOST_READ = 5000
-"""Letters that one look at the newest reads: stores can be read from the oldest on alone."""
+"""Letters that one look at the newest reads at most: stores are read from the oldest on alone."""
 
 _LONGEST_MESSAGE = 300
 _LONGEST_LETTER = 256 * 1024
@@ -173,15 +173,19 @@ async def _some(store: DeadLetterStore, after: str) -> Page:
 
 
 async def _newest(store: DeadLetterStore) -> Page:
-    last: deque[tuple[StoredLetter, str]] = deque(maxlen=PAGE)
+    """Those that failed last: a topic has several ends, and names may be of another time."""
+    last: list[tuple[str, int, Summary]] = []
     read, before, more = 0, "", False
+    until = anyio.current_time() + _PATIENCE / 2
     async with _reading(store, "") as letters:
         async for letter in letters:
-            if more := read == MOST_READ:
+            if more := read == MOST_READ or anyio.current_time() > until:
                 break
-            last.append((letter, before))
+            summary = _summary(letter, before)
+            one = (summary.failed_at, read, summary)
+            heappush(last, one) if len(last) < PAGE else heappushpop(last, one)
             read, before = read + 1, letter.place
-    return Page([_summary(*one) for one in reversed(last)], read, more)
+    return Page([summary for _, _, summary in sorted(last, reverse=True)], read, more)
 
 
 def _summary(letter: StoredLetter, before: str) -> Summary:

@@ -24,6 +24,7 @@ from streamd.api import StageConfig, StoredLetter
 from streamd.engine.spill import Spill
 from streamd.settings.model import DaemonOptions, PipelineSpec, Settings, StageSpec
 from streamd.testing.harness import pipeline, stage
+from streamd.testing.virtual_time import VirtualTimeLoop
 
 STORE = Store("test", "dead")
 
@@ -33,6 +34,7 @@ class Kept:
 
     letters: ClassVar[Sequence[StoredLetter]] = ()
     stuck = False
+    pause = 0.0
     open = 0
 
     def __init__(self, _config: StageConfig, _context: Any) -> None: ...
@@ -50,6 +52,8 @@ class Kept:
         if self.stuck:
             await anyio.sleep_forever()
         for letter in self.letters:
+            if self.pause:
+                await anyio.sleep(self.pause)
             if letter.place > after:
                 yield letter
 
@@ -99,6 +103,38 @@ async def test_the_newest_come_first(settings: Settings, monkeypatch: pytest.Mon
     page = await Browser().page(settings, STORE, "newest", "")
     assert ids(page) == [f"dlq_{at}" for at in range(PAGE + 7, 7, -1)]
     assert (page.read, page.more) == (PAGE + 7, False)
+
+
+async def test_the_newest_are_those_that_failed_last(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not those that stand last: the partitions of a topic are read one after the other."""
+    letters = [
+        StoredLetter(
+            f"{partition}:{at:03}", "1", {"dlq_id": f"{at}-{partition}", "failed_at": when}
+        )
+        for partition in range(2)
+        for at in range(PAGE)
+        for when in [f"2025-11-19T10:{at:02}:00Z"]
+    ]
+    monkeypatch.setattr(Kept, "letters", letters)
+    page = await Browser().page(settings, STORE, "newest", "")
+    newest = range(PAGE - 1, PAGE // 2 - 1, -1)
+    assert ids(page) == [f"{at}-{partition}" for at in newest for partition in (1, 0)]
+    first = page.letters[0]
+    found = await Browser().letter(settings, STORE, first.before, first.place)
+    assert first.id in found.text
+
+
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"loop_factory": VirtualTimeLoop})])
+async def test_a_store_that_is_slow_is_read_as_far_as_there_is_time(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(monkeypatch, PAGE)
+    monkeypatch.setattr(Kept, "pause", 1.0)
+    page = await Browser().page(settings, STORE, "newest", "")
+    assert page.more
+    assert 0 < len(page.letters) == page.read < PAGE
 
 
 async def test_a_store_too_large_is_not_read_to_its_end(
