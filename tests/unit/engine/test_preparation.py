@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import random
-from collections import Counter
-from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,106 +12,21 @@ import pytest
 from streamd.api import (
     DEAD_LETTERS,
     Batch,
-    BatchLimits,
-    DeadLetter,
     Duration,
-    Failure,
     Misconfigured,
     Reject,
     Rejected,
-    Retry,
     Retryable,
     StageContext,
-    Verdict,
 )
 from streamd.engine.pipeline import Pipeline
-from streamd.engine.source_runner import SourceRunner
 from streamd.engine.status import status_of
 from streamd.settings.model import PipelineOptions, PipelineSpec, StageSpec
 from streamd.telemetry.metrics import Telemetry
-from streamd.testing.codecs import PlainJson
-from streamd.testing.crash import run_for
-from streamd.testing.harness import pipeline, reload, stage, surroundings
-from streamd.testing.memory import MemorySink, MemorySource, MemoryStore, MemoryTopic
+from streamd.testing.harness import pipeline, stage, surroundings
+from streamd.testing.memory import MemorySource, MemoryStore, MemoryTopic
+from tests.unit.engine.asking import AskingJson, Elsewhere, TryAgain, asking_source, waits_of
 from tests.unit.engine.doubles import life_of, numbers, running, sink, source, topic_of
-
-
-class Elsewhere:
-    """What the codecs of a test ask: `fault` is raised as long as there is one."""
-
-    def __init__(self) -> None:
-        self.fault: Callable[[], Exception | None] = lambda: None
-        self.asked: list[float] = []
-
-    async def ask(self) -> None:
-        self.asked.append(anyio.current_time())
-        await anyio.sleep(0.01)
-        if (error := self.fault()) is not None:
-            raise error
-
-    def away_until(self, time: float, error: Exception | None = None) -> None:
-        away = error or Retryable("the registry is away")
-        self.fault = lambda: away if anyio.current_time() < time else None
-
-
-class AskingJson(PlainJson):
-    """JSON whose records cannot be told before the tens of their numbers were asked for."""
-
-    prepares = True
-
-    def __init__(self, elsewhere: Elsewhere, unknown: Sequence[int] = ()) -> None:
-        self._elsewhere = elsewhere
-        self._unknown = unknown
-        self._tens: set[int] = set()
-        self._writes = False
-
-    async def prepare_to_decode(self, raws: Sequence[bytes | None]) -> None:
-        new = {ten_of(raw) for raw in raws if raw is not None} - self._tens
-        if new:
-            await self._elsewhere.ask()
-            self._tens |= new
-
-    async def prepare_to_encode(self, values: Sequence[Any]) -> None:
-        assert values
-        if not self._writes:
-            await self._elsewhere.ask()
-            self._writes = True
-
-    def decode(self, raws: Sequence[bytes | None]) -> tuple[list[Any], dict[int, Reject]]:
-        values, rejects = super().decode(raws)
-        for row, raw in enumerate(raws):
-            assert raw is not None
-            if ten_of(raw) not in self._tens:
-                raise Retryable("nobody has prepared it")
-            if ten_of(raw) in self._unknown:
-                values[row], rejects[row] = None, Reject("unknown_schema", "there is none")
-        return values, rejects
-
-
-def ten_of(raw: bytes) -> int:
-    number: int = msgspec.json.decode(raw)["n"]
-    return number // 10
-
-
-def waits_of(elsewhere: Elsewhere) -> list[int]:
-    """Whole seconds between two questions."""
-    return [round(after - before) for before, after in pairwise(elsewhere.asked)]
-
-
-class TryAgain:
-    """Gives up soon: whatever is asked of it more than once becomes a dead letter."""
-
-    def decide(self, failure: Failure) -> Verdict | None:
-        return Retry(0.1) if failure.attempt < 2 else DeadLetter()
-
-
-def asking_source(
-    topic: MemoryTopic, codec: Callable[[StageContext], Any], name: str = "in", **options: Any
-) -> StageSpec:
-    def make(context: StageContext) -> MemorySource:
-        return MemorySource(topic, context, **options)
-
-    return stage("source", name, make, codec=codec)
 
 
 def spec_of(
@@ -283,6 +194,26 @@ async def test_a_held_source_that_can_be_read_again_stops_at_once(tmp_path: Path
     assert numbers(rows) == list(range(10))
 
 
+@pytest.mark.parametrize("after", [0.005, 0.5, 20.0], ids=["asking", "waiting", "later"])
+async def test_a_second_signal_while_the_codec_is_asked_loses_nothing(
+    after: float, tmp_path: Path
+) -> None:
+    elsewhere, rows, dead = Elsewhere(), [], []  # type: ignore[var-annotated]
+    elsewhere.away_until(1000)
+    topic, store = topic_of(30), MemoryStore()
+    spec = spec_of(asking_source(topic, lambda _: AskingJson(elsewhere)), rows, dead)
+    async with anyio.create_task_group() as group:
+        group.start_soon(life_of(spec, tmp_path, store).run)
+        while not elsewhere.asked:  # noqa: ASYNC110
+            await anyio.sleep(0.001)
+        await anyio.sleep(after)
+        group.cancel_scope.cancel()
+    assert (rows, topic.committed) == ([], {})
+    elsewhere.away_until(0)
+    await life_of(spec, tmp_path, store).run()
+    assert (numbers(rows), dead) == (list(range(30)), [])
+
+
 async def test_what_cannot_be_read_again_has_the_time_of_a_drain(tmp_path: Path) -> None:
     elsewhere, rows = Elsewhere(), []  # type: ignore[var-annotated]
     elsewhere.away_until(100)
@@ -331,175 +262,6 @@ async def test_a_bug_in_a_codec_is_for_the_policies(tmp_path: Path) -> None:
     await life_of(spec, tmp_path).run()
     assert numbers(rows) == [*range(10), *range(20, 30)]
     assert len(dead) == 10
-
-
-# --- sinks ---------------------------------------------------------------------------------------
-
-
-def asking_sink(rows: list[Any], elsewhere: Elsewhere, name: str = "out") -> StageSpec:
-    made = [AskingJson(elsewhere)]
-
-    def make(context: StageContext) -> MemorySink:
-        assert context.codec is made[0], "the codec that is prepared is the one that is lent"
-        return MemorySink(rows)
-
-    return stage("sink", name, make, codec=lambda _context: made[0])
-
-
-async def test_a_sink_is_held_back_until_its_codec_can_write(tmp_path: Path) -> None:
-    elsewhere, rows, others, dead = Elsewhere(), [], [], []  # type: ignore[var-annotated]
-    elsewhere.away_until(100)
-    topic = topic_of(30)
-    spec = pipeline(
-        source(topic, endless=True),
-        asking_sink(rows, elsewhere),
-        sink(others, "other"),
-        sink(dead, "dlq", inputs=(DEAD_LETTERS,)),
-        policies=[TryAgain()],
-    )
-    async with running(spec, tmp_path) as life:
-        await anyio.sleep(90)
-        status = status_of(life, 0)
-        assert status.stages["out"].problem == "the registry is away"
-        assert status.stages["other"].problem is None
-        assert (numbers(others), rows, topic.committed) == (list(range(30)), [], {})
-        await anyio.sleep(90)
-        assert status_of(life, 0).ready
-    assert (numbers(rows), dead) == (list(range(30)), [])
-    assert topic.committed["events:0"].position == 30
-
-
-async def test_a_reload_replaces_a_sink_that_is_held_back(tmp_path: Path) -> None:
-    elsewhere, rows = Elsewhere(), []  # type: ignore[var-annotated]
-    elsewhere.away_until(10_000)
-    held = pipeline(source(topic_of(30), endless=True), asking_sink(rows, elsewhere))
-    plain = pipeline(held.sources[0], sink(rows))
-    async with running(held, tmp_path) as life:
-        await anyio.sleep(90)
-        await reload(life, plain)
-        await anyio.sleep(5)
-    assert numbers(rows) == list(range(30))
-
-
-async def test_a_stage_that_stays_keeps_its_codec_through_a_reload(tmp_path: Path) -> None:
-    elsewhere, rows = Elsewhere(), []  # type: ignore[var-annotated]
-    made: list[AskingJson] = []
-
-    def codec(_context: StageContext) -> AskingJson:
-        made.append(AskingJson(elsewhere))
-        return made[-1]
-
-    topic = topic_of(10)
-    before = pipeline(asking_source(topic, codec, endless=True), sink(rows))
-    after = pipeline(before.sources[0], *before.sinks, sink([], "more"))
-    async with running(before, tmp_path) as life:
-        await anyio.sleep(5)
-        await reload(life, after)
-        topic.add(b'{"n": 5}')
-        await anyio.sleep(5)
-    assert len(rows) == 11
-    assert len(made) == 1
-    assert len(elsewhere.asked) == 1, "it still knows what it has learnt"
-
-
-# --- kills ---------------------------------------------------------------------------------------
-
-EVENTS = 120
-
-
-class World:
-    """What a crash does not touch. Both codecs ask somebody who is often away."""
-
-    def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
-        self.topic = topic_of(EVENTS, 2)
-        self.store = MemoryStore()
-        self.rows: list[Any] = []
-        self.dead: list[Any] = []
-        self.lives = 0
-        self.elsewhere = Elsewhere()
-        self.elsewhere.fault = self.flaky
-
-    def flaky(self) -> Exception | None:
-        return Retryable("a passing fault") if self.random.random() < 0.5 else None
-
-    async def live(self) -> None:
-        def make(_context: StageContext) -> MemorySink:
-            return MemorySink(self.rows, torn=True)
-
-        def codec(_context: StageContext) -> AskingJson:
-            return AskingJson(self.elsewhere, unknown=[3])
-
-        spec = pipeline(
-            asking_source(self.topic, codec),
-            stage("sink", "out", make, codec=codec, batch=BatchLimits(rows=16)),
-            sink(self.dead, "dlq", inputs=(DEAD_LETTERS,)),
-            policies=[TryAgain()],
-            options=PipelineOptions(batch_events=7, epoch_events=20, max_events=60),
-        )
-        self.lives += 1
-        await Pipeline(spec, surroundings(self.store, state_dir=Path("unused"))).run()
-
-    def check(self) -> None:
-        stored = Counter(row["n"] for row in self.rows)
-        good = {number for number in range(EVENTS) if number // 10 != 3}
-        assert set(stored) == good, f"lost {sorted(good - set(stored))}"
-        dead = {letter["original_message"]["n"] for letter in self.dead}
-        assert dead == set(range(30, 40)), "only what nobody knows is a dead letter"
-        committed = {p: c.position for p, c in self.topic.committed.items()}
-        assert committed == {p: len(records) for p, records in self.topic.records.items()}
-
-
-def crash_and_check(seed: int) -> None:
-    world, kills = World(seed), random.Random(seed)
-    while run_for(kills.randrange(40, 900), world.live) is None:
-        assert world.lives < 200, "no life gets far enough: progress is lost"
-    world.check()
-
-
-def crash_many(seeds: int) -> None:
-    for seed in range(seeds):
-        crash_and_check(seed)
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_a_kill_at_any_await_loses_nothing(seed: int) -> None:
-    crash_and_check(seed)
-
-
-def test_a_kill_at_each_single_await_of_a_life() -> None:
-    whole = run_for(10**9, World(1).live)
-    assert whole is not None
-    for step in range(1, whole, 5):
-        world = World(1)
-        assert run_for(step, world.live) is None
-        assert run_for(10**9, world.live) is not None
-        world.check()
-
-
-def test_a_codec_that_is_not_waited_for_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def broken(self: SourceRunner, _asking: Any, _batches: Any) -> bool:
-        return True
-
-    monkeypatch.setattr(SourceRunner, "_prepare", broken)
-    with pytest.raises(AssertionError, match="lost"):
-        crash_and_check(0)
-
-
-def test_positions_that_run_ahead_of_the_codec_are_found_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    prepare = SourceRunner._prepare
-
-    async def broken(self: SourceRunner, asking: Any, batches: Sequence[Batch]) -> bool:
-        async with self._intake.between_batches():
-            moved = self._intake._moved.setdefault(self._name, {})
-            moved |= {span.partition: span.stop for batch in batches for span in batch.spans}
-        return await prepare(self, asking, batches)
-
-    monkeypatch.setattr(SourceRunner, "_prepare", broken)
-    with pytest.raises(AssertionError, match="lost"):
-        crash_many(40)
 
 
 async def test_rejected_is_no_answer_of_a_codec_that_prepares(tmp_path: Path) -> None:
