@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,9 +32,7 @@ def run_suite(wanted: str, arguments: Sequence[str]) -> int:
     `arguments` are pytest's.
     """
     if util.find_spec("pytest") is None:
-        message = (
-            "the contract suites need pytest, which is not installed: pip install 'streamd[test]'"
-        )
+        message = "the contract suites need pytest, which is not installed: pip install pytest"
         print(message, file=sys.stderr)
         return exits.FAILED
     try:
@@ -101,14 +100,15 @@ def announce(root: Path, folder: Path) -> None:
     """Make the project's entry points known as an installation would, whether or not it has one.
 
     Of two distributions of one name the first on the path counts, so that nothing is there twice.
+    Their names are told from those of their folders.
     """
     data: Any = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
     if data.get("project", {}).get("name", "streamd") == "streamd":
         return
-    info = folder / "plugin_under_test-0.dist-info"
-    info.mkdir()
     name = data["project"]["name"]
     version = data["project"].get("version", "0")
+    info = folder / f"{re.sub('[-_.]+', '_', name).lower()}-{version}.dist-info"
+    info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     points = "".join(f"{key} = {value}\n" for key, value in _offers(root).items())
     (info / "entry_points.txt").write_text(f"[{GROUP}]\n{points}")

@@ -107,6 +107,22 @@ def test_it_runs_in_a_daemon(tmp_path: Path) -> None:
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 10
 
 
+def test_it_is_tested_alike_once_it_is_installed(tmp_path: Path) -> None:
+    """As after `pip install -e`: two descriptions of it are on the path, and one counts."""
+    assert cli.main(["plugin", "init", "my_own", "--role", "sink"]) == exits.OK
+    project, installed = tmp_path / "streamd-my-own", tmp_path / "site-packages"
+    info = installed / "streamd_my_own-0.1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: streamd-my-own\nVersion: 0.1.0\n")
+    (info / "entry_points.txt").write_text("[streamd]\nmy_own = streamd_my_own\n")
+    path = os.pathsep.join((str(project), str(installed)))
+    only = ("--", "-q", "-k", "can_be_used")
+    for wanted in ("my_own", "streamd-my-own"):
+        program = (str(BIN / "streamd"), "plugin", "test", wanted, *only)
+        done = run(*program, cwd=tmp_path, PYTHONPATH=path)
+        assert done.returncode == exits.OK, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("name", ["Mine", "a-b", "1st", "", "kafka", "a__b", "a" * 31])
 def test_names_that_cannot_be(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["plugin", "init", name, "folder"]) == exits.USAGE
@@ -138,7 +154,7 @@ def test_without_pytest(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert cli.main(["plugin", "test", "."]) == exits.FAILED
-    assert "pip install 'streamd[test]'" in capsys.readouterr().err
+    assert "pip install pytest" in capsys.readouterr().err
 
 
 def test_an_installed_plugin_is_tested_where_its_source_is() -> None:
