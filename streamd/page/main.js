@@ -101,7 +101,7 @@ function tellNews({ pipelines, time, reload }) {
 }
 
 const illStages = ({ stages }) =>
-  Object.entries(stages).filter(([, stage]) => stage.problem).map(([name]) => name);
+  Object.entries(stages).filter(([, stage]) => stage.problem).map(([name]) => `trouble with ${name}`);
 
 function say(text) {
   setText(byId("news"), text);
