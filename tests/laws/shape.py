@@ -44,6 +44,26 @@ def functions_are_small(root: Path) -> list[str]:
     return problems
 
 
+def the_map_is_whole(root: Path) -> list[str]:
+    """Law (c), for the one folder that is large: its map has every room, and no other.
+
+    A room stands at the beginning of a line, or in backticks.
+    """
+    folder = root / "streamd" / "engine"
+    if not folder.exists():
+        return []
+    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8")), clean=False)
+    text = text or ""
+    told = set(re.findall(r"`(\w+)`", text))
+    for first in re.findall(r"^    (\w+(?:, \w+)*)(?=  | \w)", text, re.MULTILINE):
+        told |= set(first.split(", "))
+    there = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    return [
+        f"{folder / '__init__.py'}: {name} is {'not in the map' if name in there else 'no module'}"
+        for name in sorted(told ^ there)
+    ]
+
+
 def plugin_folders_look_alike(root: Path) -> list[str]:
     """Law (d): who has seen one plugin finds everything in the next.
 

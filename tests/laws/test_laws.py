@@ -19,6 +19,7 @@ LAWS: list[Law] = [
     imports.no_type_checking_blocks,
     shape.files_are_small,
     shape.functions_are_small,
+    shape.the_map_is_whole,
     shape.plugin_folders_look_alike,
     shape.nothing_from_elsewhere,
 ]
@@ -39,7 +40,7 @@ GOOD: Tree = {
     "streamd/api/batch.py": "class Batch: ...\n",
     "streamd/settings/__init__.py": "from streamd.telemetry import log\n",
     "streamd/telemetry/__init__.py": "log = 'streamd_x_events_total'\n",
-    "streamd/engine/__init__.py": "import streamd.engine.plan\n",
+    "streamd/engine/__init__.py": '"""Map.\n\n    plan   all\n"""\nimport streamd.engine.plan\n',
     "streamd/engine/plan.py": "from ..api import Batch\nfrom streamd.engine.unwritten import x\n",
     **PLUGIN,
 }
@@ -57,6 +58,12 @@ BAD: list[tuple[Law, Tree, str]] = [
         "lazy.py:2: streamd.api imports streamd.engine above it",
     ),
     (imports.engine_imports_downward, {"streamd/attic/old.py": ""}, "streamd.attic has no layer"),
+    (shape.the_map_is_whole, {"streamd/engine/new.py": ""}, "new is not in the map"),
+    (
+        shape.the_map_is_whole,
+        {"streamd/engine/__init__.py": '"""Engine.\n\n    plan   and `gone`\n"""\n'},
+        "gone is no module",
+    ),
     (imports.engine_names_no_plugin, {"streamd/api/x.py": "NAME = 'streamd_x'\n"}, "x.py:1"),
     (
         imports.plugins_import_only_the_api,
