@@ -80,8 +80,9 @@ class JoinWindower:
     def add(self, rows: Rows, marks: Sequence[int] | None) -> list[int]:
         late: list[int] = []
         if marks is not None:
+            lateness, over = self._lateness, rows.slice.over
             pairs = enumerate(zip(rows.times, marks, strict=True))
-            late = [row for row, (time, mark) in pairs if time + self._lateness < mark]
+            late = [row for row, (time, mark) in pairs if time < max(mark - lateness, over)]
             rows = rows.without(late) if late else rows
         if rows.times:
             self._latest = max(self._latest, max(rows.times))

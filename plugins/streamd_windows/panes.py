@@ -75,13 +75,14 @@ class PaneWindower:
     def add(self, rows: Rows, marks: Sequence[int] | None) -> list[int]:
         late: list[int] = []
         if marks is not None:
-            expires, lateness = self._layout.last_end, self._lateness
-            pairs = enumerate(zip(rows.times, marks, strict=True))
-            late = [row for row, (time, mark) in pairs if expires(time) + lateness <= mark]
+            expires, lateness, over = self._layout.last_end, self._lateness, rows.slice.over
+            gone = [max(mark - lateness, over) for mark in marks]
+            pairs = enumerate(zip(rows.times, gone, strict=True))
+            late = [row for row, (time, before) in pairs if expires(time) <= before]
             if len(late) < len(rows.times):
                 self._leave_out_passed(rows.slice)
             if lateness:
-                self._note_refinements(rows, marks)
+                self._note_refinements(rows, gone)
             if late:
                 rows = rows.without(late)
         for pane, part in self._by_pane(rows):
@@ -163,11 +164,11 @@ class PaneWindower:
         if slice_.fired < over:
             slice_.fired, slice_.changed = over, True
 
-    def _note_refinements(self, rows: Rows, marks: Sequence[int]) -> None:
+    def _note_refinements(self, rows: Rows, gone: Sequence[int]) -> None:
         """Remember what goes into windows that have been emitted and are still kept."""
         fired = self._fired(rows.slice)
-        for key, time, mark in zip(rows.keys, rows.times, marks, strict=True):
-            for end in self._layout.ends(time, mark - self._lateness, fired):
+        for key, time, before in zip(rows.keys, rows.times, gone, strict=True):
+            for end in self._layout.ends(time, before, fired):
                 self._pending.setdefault(end, {})[key] = None
 
     def _fired(self, slice_: Slice) -> int:

@@ -108,10 +108,10 @@ class SessionWindower:
 
     def _late(self, rows: Rows, marks: Sequence[int]) -> list[int]:
         """Events whose own session would be over, unless they belong to one that is still held."""
-        wait = self._gap + self._lateness
+        gap, lateness, over = self._gap, self._lateness, rows.slice.over
         late = []
         for row, (time, mark) in enumerate(zip(rows.times, marks, strict=True)):
-            if time + wait <= mark and not any(
+            if time + gap <= max(mark - lateness, over) and not any(
                 self._touches(session, time)
                 for slice_ in self.slices.values()
                 for session in slice_.body.of(rows.keys[row])

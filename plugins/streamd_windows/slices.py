@@ -36,9 +36,11 @@ class Slice:
     - `high`: the latest event time seen (ms), `NEVER` before the first event.
     - `floor`: the watermark up to which windows were closed while this partition was here: what
       it brings below that is late, even if its own time is behind.
+    - `over`: what was up to here has been forgotten, whatever lateness is allowed from now on.
     - `fired`: the window end up to which every window has been emitted whole, and `done`: how
       many rows of the next one have been emitted.
     - `sequence`: the offset of the next result.
+    - `steady`: a replay gives each result the offset that it had.
     - `heard`, `idle`, `queued`: see `Watermarks`.
     """
 
@@ -52,10 +54,12 @@ class Slice:
         "high",
         "idle",
         "name",
+        "over",
         "prefix",
         "queued",
         "root",
         "sequence",
+        "steady",
     )
 
     def __init__(self, name: str, root: str, body: Any) -> None:
@@ -65,9 +69,11 @@ class Slice:
         self.body = body
         self.high = NEVER
         self.floor = NEVER
+        self.over = NEVER
         self.fired = NEVER
         self.done = 0
         self.sequence = 0
+        self.steady = True
         self.changed = False
         self.heard = 0.0
         self.idle = False
@@ -84,15 +90,16 @@ class Slice:
     def changes(self) -> Changes:
         out: Changes = [(self.root, self.key(sub), data) for sub, data in self.body.changes()]
         if self.changed or out:
-            meta = (self.high, self.floor, self.fired, self.done, self.sequence)
-            out.append((self.root, self.key((_META,)), pack(meta)))
+            meta = self.high, self.floor, self.fired, self.done, self.sequence
+            out.append((self.root, self.key((_META,)), pack((*meta, self.over, self.steady))))
             self.changed = False
         return out
 
     def restore(self, rows: list[tuple[SubKey, bytes]]) -> None:
         own = [data for sub, data in rows if sub[0] == _META]
         if own:
-            self.high, self.floor, self.fired, self.done, self.sequence = unpack(own[0])
+            self.high, self.floor, self.fired, self.done, self.sequence, *rest = unpack(own[0])
+            self.over, self.steady = rest or (NEVER, True)  # state of old has five parts
         self.body.restore([row for row in rows if row[0][0] != _META])
 
 
@@ -140,6 +147,12 @@ class Slices(dict[str, Slice]):
         root = max((r for r in self._assigned if name.endswith(f":{r}")), key=len, default=name)
         slice_ = self[name] = Slice(name, root, self._new_body(name))
         return slice_, True
+
+    def waver(self) -> None:
+        """A replay of what has come may give other results: tell the next life."""
+        for slice_ in self.values():
+            if slice_.steady:
+                slice_.steady, slice_.changed = False, True
 
     def changes(self) -> Changes:
         """What has changed in all of them."""

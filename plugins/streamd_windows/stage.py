@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from streamd.api import Batch, ConfigError, Reject, Rejects, StageContext
 from streamd_windows.config import TimeConfig, to_ms
+from streamd_windows.floor import Floor
 from streamd_windows.keys import Key
 from streamd_windows.meters import Meters
 from streamd_windows.results import batches
@@ -58,14 +59,15 @@ class WindowStage:
         self._slack = 0 if self._by_clock else to_ms(config.out_of_orderness)
         self._max_future = to_ms(config.max_future)
         self._close_idle_after = float(config.close_idle_after)
+        # What comes for windows that it has passed is late.
+        lateness = to_ms(config.allowed_lateness)
+        self._floor = Floor(self._slices, lateness, aligned=config.aligned)
         self._aligned = config.aligned
         streams = context.inputs if len(context.inputs) > 1 else ()
         self._watermarks = Watermarks(self._slack, float(config.idle_after), streams)
         # Streams that were one come one after the other, a poll's share of each: time stands
         # still until the tick that follows, or the first would make the others late.
         self._waits = len(streams) > 1 and not self._by_clock
-        # Up to here windows have been closed: what comes for them is late.
-        self._floor = NEVER
         self._emitting: deque[Iterator[list[Chunk]]] = deque()
         self._late_stream = f"{context.stage}.late"
         self._meters = Meters(context, windower.counted, columns)
@@ -94,6 +96,8 @@ class WindowStage:
         out += self._emit(now, chunks, NEVER if self._waits else self._time(now))
         if late:
             self._meters.late(len(late))
+            if len(self._slices) > 1:  # in another run others may be late
+                self._slices.waver()
             rows = [origin[row] for row in late]
             if self._late_stream in self._context.readable:
                 out.append(batch.take(rows, stream=self._late_stream))
@@ -121,10 +125,7 @@ class WindowStage:
     def assign(self, partitions: Collection[str], rows: Iterable[tuple[str, bytes, bytes]]) -> None:
         # What is being emitted was chosen without what comes now: choose anew.
         self._emitting.clear()
-        if self._aligned:
-            # The keys of a partition are its own: it goes on in its own time.
-            self._settle_floor()
-            self._floor = NEVER
+        self._floor.part()
         taken = self._slices.assign(partitions, rows)
         for slice_ in sorted(taken, key=lambda taken: taken.derived):
             self._join(slice_)
@@ -142,14 +143,14 @@ class WindowStage:
 
     def take_changes(self) -> Changes:
         self._watermarks.release()
-        self._settle_floor()
+        self._floor.settle()
         return self._slices.changes()
 
     # --- inside ---
 
     def _times(self, batch: Batch, now: int) -> tuple[list[int], dict[int, Reject]]:
         if self._by_clock:
-            return [max(now, self._floor)] * len(batch), {}
+            return [max(now, self._floor.at)] * len(batch), {}
         times, bad = self._read_times(batch)
         rejects = {row: Reject("timestamp", message) for row, message in bad.items()}
         limit = now + self._max_future
@@ -196,18 +197,22 @@ class WindowStage:
         slice_, times = rows.slice, rows.times
         high = slice_.high
         others = self._watermarks.heard(slice_, rows.stream, times, wait=self._waits)
-        if self._by_clock:
+        floor = self._floor.of(slice_)
+        if self._by_clock:  # a partition may have been where the clock is ahead
+            if times[0] < floor:
+                rows = rows._replace(times=[floor] * len(times))
             return self._windower.add(rows, None), []
-        floor = max(slice_.floor, self._floor)
         before, after = [max(floor, min(t - self._slack, others)) for t in (high, slice_.high)]
         # In the order of time, as most batches are, each event moves the watermark up to itself
         # at most: it is enough that the first one is not behind.
-        careless = self._windower.careless(min(times))
+        earliest = min(times)
+        careless = self._windower.careless(earliest) if earliest >= slice_.over else NEVER
         if careless > after or (careless > before and times == sorted(times)):
             return self._windower.add(rows, None), []
         if self._waits:
             return self._windower.add(rows, [after] * len(times)), []
-        return self._add_carefully(rows, self._watermarks.marks(high, self._floor, others, times))
+        marks = self._watermarks.marks(high, self._floor.at, others, times)
+        return self._add_carefully(rows, marks)
 
     def _add_carefully(self, rows: Rows, marks: list[int]) -> tuple[list[int], list[Chunk]]:
         """As if the events came one at a time: close what is due before each that comes after."""
@@ -215,7 +220,7 @@ class WindowStage:
         chunks: list[Chunk] = []
         start, own = 0, rows.slice.floor
         # What an aligned partition had closed elsewhere is over for it, not for the others.
-        passed = [max(own, mark) for mark in marks] if own > self._floor else marks
+        passed = [max(own, mark) for mark in marks] if own > self._floor.at else marks
         for cut in [*self._windower.cuts(rows.times, marks), len(marks)]:
             if cut > start:
                 found = self._windower.add(rows.cut(start, cut), passed[start:cut])
@@ -224,7 +229,7 @@ class WindowStage:
             if cut < len(marks):
                 chunks += self._windower.immediate(self._watermark())
                 chunks += self._exhaust()
-                self._floor = max(self._floor, marks[cut])
+                self._floor.rise(marks[cut])
                 for made in self._windower.advance(marks[cut]):
                     chunks += made
         return late, chunks
@@ -233,8 +238,8 @@ class WindowStage:
         """Close what `time` has passed, and make batches of what that gives."""
         chunks += self._windower.immediate(self._watermark())
         if time > NEVER and not self._emitting:
-            self._floor = max(self._floor, time)
-            self._emitting.append(self._windower.advance(self._floor))
+            self._floor.rise(time)
+            self._emitting.append(self._windower.advance(self._floor.at))
         chunks += self._exhaust(MAX_ROWS)
         live = [chunk for chunk in chunks if self._slices.get(chunk.slice.name) is chunk.slice]
         self._meters.emitted(live, now)
@@ -257,6 +262,7 @@ class WindowStage:
         horizon = self._windower.horizon()
         if horizon is None or ended:
             return NEVER if horizon is None else horizon
+        self._slices.waver()
         # Never beyond what is open: a stream that is silent for a while may go on in the past.
         return min(now - self._slack, horizon)
 
@@ -272,7 +278,7 @@ class WindowStage:
         return chunks
 
     def _watermark(self) -> int | None:
-        return None if self._floor == NEVER else self._floor
+        return None if self._floor.at == NEVER else self._floor.at
 
     def _slice(self, partition: str) -> Slice:
         slice_, new = self._slices.of(partition)
@@ -285,15 +291,8 @@ class WindowStage:
         if slice_.derived:
             # The source's events reach this stage under this name: do not wait for its own.
             self._watermarks.remove(slice_.root)
-        if not self._aligned:
-            self._floor = max(self._floor, slice_.floor)
-        if self._by_clock or not self._windower.repeatable:
+        self._floor.join(slice_)
+        if self._by_clock or not self._windower.repeatable or not slice_.steady:
             # What the last run has sent since the checkpoint may differ from what comes now: a
             # sink that skips offsets which it has must not take one for the other.
             slice_.sequence = max(slice_.sequence, self._now() << _ROWS_PER_MS)
-
-    def _settle_floor(self) -> None:
-        for slice_ in self._slices.values():
-            if slice_.floor < self._floor:
-                slice_.floor = self._floor
-                slice_.changed = True

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamd.testing import FakeClock
-from streamd_windows import SessionStage, SlidingStage, TumblingStage
+from streamd_windows import JoinStage, SessionStage, SlidingStage, TumblingStage
 from tests.plugins.streamd_windows import model
 from tests.plugins.streamd_windows.harness import START, Event, Partitions, Run, batch, drive, make
 from tests.plugins.streamd_windows.strategies import SLACK, partitions, seeds
@@ -124,6 +124,41 @@ def test_a_late_event_inside_a_session_corrects_it() -> None:
     )
     assert [(row["pane"], row["n"]) for row in sink.order] == [(0, 2), (1, 3)]
     assert len(sink.rows) == 1
+
+
+RAISED: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
+    "tumbling": (TumblingStage, {"size": "10s"}, []),
+    "sliding": (SlidingStage, {"size": "10s", "slide": "5s"}, []),
+    "session": (SessionStage, {"gap": "5s"}, []),
+    "join": (JoinStage, {"left": "main", "right": "other", "within": "1s", "kind": "full"}, ["k"]),
+}
+
+
+@pytest.mark.parametrize("partition", ["e:0", "e:1"])
+@pytest.mark.parametrize("kind", RAISED)
+def test_more_lateness_does_not_bring_back_what_has_been_forgotten(
+    kind: str, partition: str
+) -> None:
+    """A correction made of the late event alone would replace the whole result."""
+    cls, own, on = RAISED[kind]
+    names = {"on": on} if on else {"key": ["k"]}
+    settings_: dict[str, Any] = {"out_of_orderness": "0s", "max_future": "1000d", **own, **names}
+    before = make(cls, **settings_)
+    events = [Event(1_000, "a"), Event(2_000, "a"), Event(40_000, "b")]
+    sink = drive(before, batch(events), batch([events[2]._replace(stream="other")], first=3))
+    sink.take(before.tick(1_000.0))  # the other stream is idle
+    rows = dict(sink.rows)
+    assert rows
+    after = make(cls, **settings_, allowed_lateness="60s")
+    state = [(p, key, data) for p, key, data in before.take_changes() if data is not None]
+    after.assign(["e:0", "e:1"], state)
+    after.tick(0.0)
+    sink.take(after.process(batch([Event(3_000, "a")], partition, first=9)))
+    sink.take(after.tick(0.0))
+    assert [reject.reason for reject in sink.rejects] == ["late"]
+    assert sink.rows == rows
+    sink.take(after.process(batch([Event(41_000, "a")], partition, first=10)))
+    assert len(sink.rejects) == 1
 
 
 def test_a_window_that_is_over_stays_empty() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from streamd.api import Misconfigured
 from streamd_windows import JoinStage, SessionStage, SlidingStage, TumblingStage, stage
-from streamd_windows.packing import pack, unpack
+from streamd_windows.packing import pack, unpack, unpack_key
 from tests.plugins.streamd_windows.harness import START, Event, Sink, batch, drive, make
 
 HOUR = 3_600_000
@@ -171,6 +171,17 @@ def test_state_does_not_depend_on_the_order_of_aggregates(kind: str) -> None:
     row = next(row for row in reversed(sink.order) if row["key"]["k"] == "a")
     assert [row[name] for name in "anbc"] == [11, 2, START + 2, 1]
     assert list(row)[-4:] == list(reversed(texts)), "shown in the order of the settings"
+
+
+def test_state_of_old_is_read() -> None:
+    stage_ = build("tumbling")
+    stage_.process(batch([Event(1, "a", 5)]))
+    rows = [(p, key, data) for p, key, data in stage_.take_changes() if data is not None]
+    [meta] = [row for row in rows if unpack_key(row[1])[1] == "m"]
+    old = (*meta[:2], pack(unpack(meta[2])[:5]))
+    after = build("tumbling")
+    after.assign(["e:0"], [old, *(row for row in rows if row is not meta)])
+    assert drive(after, batch([Event(HOUR, "b")], first=1)).order[0]["n"] == 1
 
 
 def test_state_of_a_newer_version_is_refused() -> None:
