@@ -34,7 +34,8 @@ The first two cases are refused as far as the settings show them; it is a choice
 makes, and never the default. Two further traps are closed here. The rows of one event may be cut
 by the end of a write, so at the last offset rows are compared by content, not by position. And a
 row that was rejected has not been stored, though the position moves past it: it is noted as a
-hole, so that it is tried again if it comes again (a policy may be waiting for a person).
+hole, so that it is tried again if it comes again (a policy may be waiting for a person). The rows
+of a write that failed whole and was given up are noted as a gap (see `gaps`).
 """
 
 from __future__ import annotations
@@ -98,10 +99,15 @@ class Places(Struct, frozen=True):
 
 
 IsHole = Callable[[str, int, bytes], bool]
+StoredInGap = Callable[[str, int, bytes], int | None]
+"""How many rows of this place and identity are stored, None where the position alone tells."""
 
 
-def rows_to_store(places: Places, positions: Mapping[str, Position], is_hole: IsHole) -> list[int]:
+def rows_to_store(
+    places: Places, positions: Mapping[str, Position], is_hole: IsHole, in_gap: StoredInGap
+) -> list[int]:
     """The rows that are not stored yet, by the positions before this write."""
+    seen: Counter[tuple[str, int, bytes]] = Counter()
     left = {name: Counter(position.tail) for name, position in positions.items()}
     fresh: list[int] = []
     for row, (partition, offset) in enumerate(zip(places.partitions, places.offsets, strict=True)):
@@ -114,6 +120,10 @@ def rows_to_store(places: Places, positions: Mapping[str, Position], is_hole: Is
             left[partition][digest] -= 1
         elif offset == position.last or is_hole(partition, offset, digest):
             fresh.append(row)
+        elif (stored := in_gap(partition, offset, digest)) is not None:
+            seen[partition, offset, digest] += 1
+            if seen[partition, offset, digest] > stored:
+                fresh.append(row)
     return fresh
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
@@ -24,6 +24,7 @@ from streamd.api import (
 )
 from streamd_columns import Columns, parse_mapping, parse_source
 from streamd_sqlite.config import SqliteConfig
+from streamd_sqlite.gaps import Missed
 from streamd_sqlite.identity import Places, lasting_content, row_digest, row_digests
 from streamd_sqlite.letters import open_letters
 from streamd_sqlite.store import Outcome, Store
@@ -49,6 +50,7 @@ class SqliteSink:
         self._dead_letters = DEAD_LETTERS in context.inputs
         self._encoder = msgspec.json.Encoder()
         self._store: Store | None = None
+        self._missed = Missed()
         self._thread = anyio.CapacityLimiter(1)
         self._skipped = context.metrics.counter(
             "rows_already_stored_total", "Rows left out because they were stored before."
@@ -82,10 +84,12 @@ class SqliteSink:
 
     async def write(self, batch: Batch) -> None:
         """See `streamd.api.Sink`."""
-        store = self._store or await self._open()
         try:
-            outcome = await self._in_thread(lambda: self._write(store, batch))
+            store = self._store or await self._open()
+            outcome = await self._in_thread(partial(self._write, store, batch))
         except BaseException:
+            if self.config.once == "position":
+                self._missed.failed(self._partitions(batch), batch)
             await self._close()  # what is left of a failed write is found out by opening again
             raise
         self._skipped.inc(outcome.skipped)
@@ -106,14 +110,18 @@ class SqliteSink:
             for row, text in found.items():
                 misfits[row] = f"{misfits[row]}; {text}" if row in misfits else text
         rows = list(zip(*columns, strict=True))
-        partitions = events.of(_PARTITION)
+        partitions = self._partitions(batch)
         if self.config.once == "position":
-            return store.write_from_position(rows, self._places(batch, partitions, rows), misfits)
+            places = self._places(batch, partitions, rows)
+            return store.write_from_position(rows, places, misfits, batch, self._missed)
         if self.config.once == "row":
             contents = [self._content(batch, row, values) for row, values in enumerate(rows)]
             digests = row_digests(zip(partitions, batch.offsets, strict=True), contents)
             rows = [(*values, digest) for values, digest in zip(rows, digests, strict=True)]
         return store.write(rows, misfits)
+
+    def _partitions(self, batch: Batch) -> list[str]:
+        return Columns(batch, self._encoder).of(_PARTITION)
 
     def _places(self, batch: Batch, partitions: list[str], rows: list[tuple[Any, ...]]) -> Places:
         offsets = batch.offsets

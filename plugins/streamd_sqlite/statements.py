@@ -20,12 +20,29 @@ CREATE TABLE IF NOT EXISTS streamd_holes (
     sink TEXT NOT NULL, "partition" TEXT NOT NULL, "offset" INTEGER NOT NULL, row BLOB NOT NULL,
     PRIMARY KEY (sink, "partition", "offset", row)
 ) WITHOUT ROWID"""
+GAPS = """\
+CREATE TABLE IF NOT EXISTS streamd_gaps (
+    sink TEXT NOT NULL, "partition" TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    PRIMARY KEY (sink, "partition", first, last)
+) WITHOUT ROWID"""
+FILLED = """\
+CREATE TABLE IF NOT EXISTS streamd_filled (
+    sink TEXT NOT NULL, "partition" TEXT NOT NULL, "offset" INTEGER NOT NULL, row BLOB NOT NULL,
+    rows INTEGER NOT NULL, PRIMARY KEY (sink, "partition", "offset", row)
+) WITHOUT ROWID"""
+GET_GAPS = 'SELECT "partition", first, last FROM streamd_gaps WHERE sink = ?'
+PUT_GAP = "INSERT OR IGNORE INTO streamd_gaps VALUES (?, ?, ?, ?)"
 GET_POSITIONS = 'SELECT "partition", last, tail FROM streamd_positions WHERE sink = ?'
 PUT_POSITION = "INSERT OR REPLACE INTO streamd_positions VALUES (?, ?, ?, ?)"
 _THE_HOLE = 'WHERE sink = ? AND "partition" = ? AND "offset" = ? AND row = ?'
 FIND_HOLE = f"SELECT 1 FROM streamd_holes {_THE_HOLE}"
 FILL_HOLE = f"DELETE FROM streamd_holes {_THE_HOLE}"
 PUT_HOLE = "INSERT OR IGNORE INTO streamd_holes VALUES (?, ?, ?, ?)"
+GET_FILLED = f"SELECT rows FROM streamd_filled {_THE_HOLE}"
+FILL_GAP = (
+    "INSERT INTO streamd_filled VALUES (?, ?, ?, ?, ?)"
+    ' ON CONFLICT (sink, "partition", "offset", row) DO UPDATE SET rows = rows + excluded.rows'
+)
 
 _TYPES = {
     "json": "TEXT",

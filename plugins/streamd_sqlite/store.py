@@ -13,10 +13,11 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from streamd.api import Misconfigured, Retryable, StreamdError
+from streamd.api import Batch, Misconfigured, Retryable, StreamdError
 from streamd_columns import Mapped
 from streamd_sqlite import statements as sql
 from streamd_sqlite.config import SqliteConfig
+from streamd_sqlite.gaps import GapTable, Missed
 from streamd_sqlite.identity import Places, Position, advance, rows_to_store
 from streamd_sqlite.values import Column
 
@@ -56,7 +57,7 @@ class Store:
         self._config = config
         self._mapping = mapping
         self._sink = sink
-        self._positions: dict[str, Position] = {}
+        self.positions: dict[str, Position] = {}
         with translated(config.path):
             self._db = connect(config, probe)
             try:
@@ -82,16 +83,28 @@ class Store:
         return Outcome(misfits | refused, max(0, len(wanted) - len(refused) - changes))
 
     def write_from_position(
-        self, rows: Sequence[tuple[Any, ...]], places: Places, misfits: dict[int, str]
+        self,
+        rows: Sequence[tuple[Any, ...]],
+        places: Places,
+        misfits: dict[int, str],
+        batch: Batch,
+        missed: Missed,
     ) -> Outcome:
-        """The same for rows that are not stored yet, with the positions in the transaction."""
+        """The same for rows that are not stored yet, with the positions in the transaction.
+
+        Of what was `missed` before, that is noted which these rows pass.
+        """
         with self._transaction():
-            fresh = rows_to_store(places, self._positions, self._is_hole)
+            before = self.positions
+            fresh = rows_to_store(places, before, self._is_hole, self._gaps.stored)
             fitting = [row for row in fresh if row not in misfits]
             refused = {row: misfits[row] for row in fresh if row in misfits}
             refused |= self._insert_rows(rows, fitting)
-            changed = advance(places, fresh, refused, self._positions)
+            changed = advance(places, fresh, refused, before)
             self._note_holes(places, fresh, refused)
+            gaps, still_missed = missed.passed(places.partitions, batch, before)
+            stored = [row for row in fresh if row not in refused]
+            self._gaps.note(gaps, places, stored, before)
             self._db.executemany(
                 sql.PUT_POSITION,
                 [
@@ -99,7 +112,9 @@ class Store:
                     for partition, position in changed.items()
                 ],
             )
-        self._positions |= changed
+        self.positions = before | changed
+        self._gaps.add(gaps)
+        missed.ranges = still_missed.ranges
         return Outcome(refused, len(rows) - len(fresh))
 
     def count(self) -> int:
@@ -117,7 +132,8 @@ class Store:
             self._db.execute(sql.POSITIONS)
             self._db.execute(sql.HOLES)
             rows = self._db.execute(sql.GET_POSITIONS, (self._sink,))
-            self._positions = {
+            self._gaps = GapTable(self._db, self._sink)
+            self.positions = {
                 partition: Position(last, msgspec.msgpack.decode(tail, type=dict[bytes, int]))
                 for partition, last, tail in rows
             }
@@ -198,7 +214,7 @@ class Store:
         self._db.executemany(sql.FILL_HOLE, [hole(row) for row in again])
 
     def _is_behind(self, places: Places, row: int) -> bool:
-        position = self._positions.get(places.partitions[row])
+        position = self.positions.get(places.partitions[row])
         return position is not None and places.offsets[row] <= position.last
 
     @contextmanager

@@ -1,6 +1,9 @@
 """Each row exactly once, however the stream is cut, cut off and read again."""
 
+import sqlite3
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamd.api import Batch, Rejected, Span, merge
+from streamd.api import Batch, Duration, Misconfigured, Rejected, Retryable, Span, merge
 from streamd.testing.batches import batch_of, sample_event
 from streamd_columns import ColumnDef
 from streamd_sqlite.sink import SqliteSink
+from streamd_sqlite.store import Store
 from tests.plugins.streamd_sqlite.helpers import query, sink_on
 
 COLUMNS: dict[str, str | ColumnDef] = {
@@ -191,6 +195,107 @@ async def test_any_cut_and_any_replay(
     await _write(sink, rows[at:], offsets[at:])
     await sink.__aexit__(None, None, None)
     assert Counter(ids(path)) == Counter(row["id"] for row in rows if row["n"] != "unfit")
+
+
+WITH_FAULTS = st.lists(
+    st.tuples(
+        st.integers(1, 7),
+        st.sampled_from(["well", "well", "fails", "its answer is lost"]),
+        st.sampled_from(["go on", "go on", "try again", "restart", "replay"]),
+    ),
+    max_size=25,
+)
+
+
+@pytest.mark.parametrize("once", ["row", "position"])
+@settings(max_examples=150, deadline=None)
+@given(stream=STREAM, plan=WITH_FAULTS, back=st.lists(st.integers(0, 12), min_size=1))
+async def test_any_write_that_fails_and_is_given_up(
+    tmp_path_factory: pytest.TempPathFactory,
+    once: str,
+    stream: list[int],
+    plan: list[tuple[int, str, str]],
+    back: list[int],
+) -> None:
+    """Stored once is what some write has stored, and nothing else is taken for stored."""
+    path = tmp_path_factory.mktemp("once") / "x.db"
+    rows, offsets = rows_of(stream)
+    sink = await _opened(path, once)
+    at, floor, written = 0, 0, set()
+    for turn, (size, how, then) in enumerate([*plan, (len(rows), "well", "go on")]):
+        piece = slice(at, at + size)
+        if rows[piece] and how != "well":
+            with _faulty(how), pytest.raises(Retryable):
+                await sink.write(rows_at(rows[piece], offsets[piece]))
+        else:
+            await _write(sink, rows[piece], offsets[piece])
+        if how != "fails":
+            written |= {row["id"] for row in rows[piece] if row["n"] != "unfit"}
+        at = at if then == "try again" else min(at + size, len(rows))
+        if then in ("restart", "replay") and rows:
+            # A checkpoint never goes back: what is given up before it has its dead letter.
+            event = max(floor, min(back[turn % len(back)], offsets[min(at, len(rows) - 1)]))
+            at = offsets.index(next(o for o in offsets if o >= event))
+            floor = offsets[at]
+            if then == "restart":
+                await sink.__aexit__(None, None, None)
+                sink = await _opened(path, once)
+    await sink.__aexit__(None, None, None)
+    assert Counter(ids(path)) == Counter(written)
+
+
+@contextmanager
+def _faulty(how: str) -> Iterator[None]:
+    """Transactions that the database undoes, or that it keeps without saying so."""
+    whole = Store._transaction
+
+    @contextmanager
+    def faulty(self: Store) -> Iterator[None]:
+        with whole(self):
+            yield
+            if how == "fails":
+                raise Retryable("disk full")
+        raise Retryable("no answer")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "_transaction", faulty)
+        yield
+
+
+async def test_rows_that_were_given_up_are_not_taken_for_stored_ones(tmp_path: Path) -> None:
+    """A crash may have come before their dead letters were stored."""
+    path = tmp_path / "x.db"
+    settings: dict[str, Any] = {"once": "position", "columns": COLUMNS}
+    async with sink_on(path, busy_timeout=Duration("10ms"), **settings) as sink:
+        await sink.write(rows_at([{"id": "a"}], [1]))
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for letters, offsets in (("bc", [2, 3]), ("d", [4])):
+                with pytest.raises(Retryable):
+                    await sink.write(rows_at([{"id": letter} for letter in letters], offsets))
+            other.execute("ROLLBACK")
+        await sink.write(rows_at([{"id": "e"}], [5]))
+    for _ in range(2):
+        async with sink_on(path, **settings) as sink:
+            again = [{"id": letter} for letter in "abcde"]
+            await sink.write(rows_at(again, [1, 2, 3, 4, 5]))
+    assert ids(path) == ["a", "e", "b", "c", "d"]
+    assert query(path, "SELECT first, last FROM streamd_gaps") == [(2, 4)]
+
+
+async def test_a_database_that_cannot_be_opened_leaves_a_gap_too(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    settings: dict[str, Any] = {"once": "position", "columns": COLUMNS, "create_table": False}
+    query(path, 'CREATE TABLE events (id, n, "partition", "offset")')
+    async with sink_on(path, **settings) as sink:
+        query(path, "ALTER TABLE events RENAME TO away")
+        for offset in (1, 2):
+            with pytest.raises(Misconfigured):
+                await sink.write(rows_at([{"id": f"e{offset}"}], [offset]))
+        query(path, "ALTER TABLE away RENAME TO events")
+        await sink.write(rows_at([{"id": "e3"}], [3]))
+        await sink.write(rows_at([{"id": "e1"}, {"id": "e2"}, {"id": "e3"}], [1, 2, 3]))
+    assert ids(path) == ["e3", "e1", "e2"]
 
 
 async def _opened(path: Path, once: str) -> SqliteSink:
