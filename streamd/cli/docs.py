@@ -2,9 +2,9 @@
 
     python -m streamd.cli.docs [--check] [ROOT]
 
-Of this source tree: `docs/plugins`, each `plugins/*/README.md` between its markers,
-`config/streamd.schema.json`, and `config/systemd` with the units of an installation by a package
-of the system. Of any other project: its README.md between the markers.
+Of this source tree: `docs/plugins`, `docs/configuration.md`, each `plugins/*/README.md` between its
+markers, `config/streamd.schema.json`, and `config/systemd` with the units of an installation by a
+package of the system. Of any other project: its README.md between the markers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from streamd import exits
 from streamd.catalog import Catalog, Entry
-from streamd.cli import unit
+from streamd.cli import reference, unit
 from streamd.cli.sample import sample
 from streamd.cli.tables import cell, plugin_table, section, settings_table
 from streamd.settings import jsonschema
@@ -27,6 +27,7 @@ END = "<!-- config:end -->"
 SCHEMA = Path("config", "streamd.schema.json")
 UNITS = Path("config", "systemd")
 PAGES = Path("docs", "plugins")
+REFERENCE = Path("docs", "configuration.md")
 _PROGRAM, _CONFIG = Path("/usr/bin/streamd"), Path("/etc/streamd/streamd.toml")
 
 
@@ -62,6 +63,7 @@ def generate(root: Path) -> Iterator[tuple[Path, str]]:
         yield from _readme(root / "README.md", catalog, packages)
         return
     yield root / SCHEMA, jsonschema.text(catalog)
+    yield root / REFERENCE, reference.page()
     for instance in (False, True):
         text = unit.unit(_PROGRAM, _CONFIG, instance=instance)
         yield root / UNITS / unit.name(instance=instance), text

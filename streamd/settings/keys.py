@@ -29,7 +29,10 @@ class StageKeys(Struct, frozen=True, kw_only=True):
     plugin: Annotated[str, doc("Name of the plugin.")]
     id: Annotated[
         str | None,
-        doc("Name of the stage, unique in its pipeline; by default the plugin's, then -2, -3."),
+        doc(
+            "Name of the stage, unique in its pipeline. A window and a sink need one, others have"
+            " the plugin's by default, then that with -2, -3."
+        ),
     ] = None
     inputs: Annotated[
         tuple[str, ...] | None, doc('Streams that the stage reads; by default ["main"].')

@@ -15,6 +15,8 @@ from streamd.cli import main as cli
 from streamd.settings import SettingsError, load
 from streamd.settings.fields import settings_of
 from streamd.testing import batch_of, stage_context
+from streamd.testing.scenarios import judge, read, run
+from streamd.testing.scenarios.script import Place
 from tests.unit.shipped.exposition import exposed
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -69,6 +71,20 @@ def test_a_configuration_loads(page: str, text: str, tmp_path: Path) -> None:
     path = tmp_path / "streamd.toml"
     path.write_text(completed(text))
     load(path, {})
+
+
+def test_the_test_that_is_shown_passes(tmp_path: Path) -> None:
+    (shown,) = blocks(ROOT / "docs" / "configuration.md", "toml")
+    path = tmp_path / "streamd.toml"
+    path.write_text(
+        '[pipeline.any.source]\nid = "in"\nplugin = "generator"\n'
+        '[[pipeline.any.sink]]\nid = "store"\nplugin = "stdout"\n'
+        '[[pipeline.any.sink]]\nid = "dead"\nplugin = "file"\ninputs = ["dead_letters"]\n' + shown
+    )
+    (script,) = read(path)
+    observed = run(script)
+    assert judge(script, observed) == []
+    assert max(row.at for row in observed.rows[Place("sink", "store")]) > 5
 
 
 def test_a_configuration_that_does_not_load_is_found(tmp_path: Path) -> None:
