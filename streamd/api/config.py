@@ -16,9 +16,11 @@ from typing import Any, Self
 
 import msgspec
 
+_LONGEST = 1e11  # seconds, 3,000 years: milliseconds of it are far from the end of 64 bits
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SIZE_UNITS = {"B": 1}
+_DIGITS = 20
 for _power, _letter in enumerate("KMGT", start=1):
     _SIZE_UNITS[f"{_letter}B"] = 1000**_power
     _SIZE_UNITS[f"{_letter}iB"] = 1024**_power
@@ -92,6 +94,8 @@ class Duration(float):
             at = match.end()
         if not text or at != len(text):
             raise ValueError(f'expected a duration such as "30s", got {text!r}')
+        if seconds > _LONGEST:
+            raise ValueError(f"a duration of more than 3,000 years: {text:.30}")
         self = super().__new__(cls, seconds)
         self.text = text
         return self
@@ -108,8 +112,8 @@ class Size(int):
     def __new__(cls, text: str) -> Self:
         """Raises ValueError if `text` is not a size."""
         match = _SIZE.fullmatch(text) if isinstance(text, str) else None
-        if match is None:
-            raise ValueError(f'expected a size such as "64MiB", got {text!r}')
+        if match is None or len(match[1]) > _DIGITS:
+            raise ValueError(f'expected a size such as "64MiB", got {text!r:.50}')
         self = super().__new__(cls, round(float(match[1]) * _SIZE_UNITS[match[2]]))
         self.text = text
         return self

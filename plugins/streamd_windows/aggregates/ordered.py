@@ -13,6 +13,7 @@ from streamd_windows.keys import Key
 from streamd_windows.packing import pack_event, unpack_event
 
 Placed = tuple[Order, Any]
+_PLAIN = frozenset({dict, str, int, float, bool, list, type(None)})
 
 
 class First(Aggregate):
@@ -119,9 +120,10 @@ class Collect(Aggregate):
 
 def shown(value: Any) -> Any:
     """A value in a result: plain data, as it would be after a restart."""
-    if type(value) is float and not math.isfinite(value):
+    kind = type(value)
+    if kind is float and not math.isfinite(value):
         return None  # what JSON makes of it
-    return msgspec.to_builtins(value) if isinstance(value, msgspec.Struct) else value
+    return value if kind in _PLAIN else msgspec.to_builtins(value, enc_hook=str)
 
 
 def _place(placed: Placed) -> Order:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
+from datetime import date
+from decimal import Decimal
 from fractions import Fraction
 from random import Random
 from typing import Any
@@ -180,6 +182,21 @@ def test_what_is_no_number_is_counted(value: Any) -> None:
         cells = aggregate.cells()
         assert aggregate.update(cells, ["k", "k"], [value, 1], []) == 1
         assert aggregate.results(cells, ["k"])[0] in (1, 1.0, {"p50": 1})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [date(2025, 11, 19), Decimal("1.50"), b"bytes", {"a": 2**70}, [1, None], math.inf, "text"],
+    ids=repr,
+)
+@pytest.mark.parametrize("text", ["first(v)", "last(v)", "collect(v)"])
+def test_a_restart_changes_no_value(text: str, value: Any) -> None:
+    aggregate = aggregate_of(text)
+    cells = aggregate.cells()
+    aggregate.update(cells, ["k"], [value], [(1, "p", 1)])
+    [cell] = cells.values()
+    restored = aggregate.decode(unpack(pack(aggregate.encode(cell))), "p")
+    assert aggregate.result(restored) == aggregate.result(cell)
 
 
 def test_true_and_one_are_two_values() -> None:
