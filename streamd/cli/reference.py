@@ -15,7 +15,7 @@ _INTRODUCTION = """\
 
 One TOML file, read at the start and at SIGHUP. What a plugin takes is on
 [its page](plugins/README.md); the other keys are here. `streamd check` tells every mistake with
-its line, `streamd echo` what is in effect, `streamd config-schema` prints a JSON Schema for editors.
+its line, `streamd echo` what is in effect; `streamd config-schema` prints a schema for editors.
 
 - A duration is a string such as `"500ms"`, `"30s"` or `"2h"`, a size one such as `"64MiB"`.
 - `"${NAME}"` in a string is an environment variable, `"${NAME:-default}"` one that may be missing,
