@@ -164,5 +164,6 @@ def _content(batch: Batch, row: int) -> str:
     value = plain(batch.values[row]) if batch.decoded else repr(raw)
     if isinstance(value, dict):
         value = {name: item for name, item in value.items() if name not in _FILLED_IN}
-    encoded = msgspec.json.encode(value, order="sorted")
+    text = msgspec.json.encode(value)  # where each key becomes a text: only such can be sorted
+    encoded = msgspec.json.encode(msgspec.json.decode(text), order="sorted")
     return hashlib.blake2b(encoded, digest_size=16).hexdigest()

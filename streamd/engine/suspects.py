@@ -9,7 +9,7 @@ event again in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -51,8 +51,9 @@ class Suspect(NamedTuple):
 class Record:
     """An event that a step failed on, alone, so many times.
 
-    `verdict` is what it is given up with. `rejected` means that the step has refused it. `epoch`
-    is the last one of this life in which it was set aside.
+    `verdict` is what it is given up with. `rejected` means that the step has refused it. `epochs`
+    are those of this life in which it was set aside. `times` is how often it is to be: of events
+    that are known by what they hold, several may look the same.
     """
 
     since: float
@@ -61,7 +62,8 @@ class Record:
     reject: Reject | None = None
     verdict: DeadLetter | Drop | None = None
     rejected: bool = False
-    epoch: int | None = None
+    times: int = 0
+    epochs: list[int] = field(default_factory=list)
 
     @property
     def given_up(self) -> bool:
@@ -125,8 +127,10 @@ class Suspects:
         return known.in_a_row < MOST_IN_A_ROW or now - known.last_at >= THEN_EVERY
 
     def given_up(self, suspect: Suspect, now: float) -> None:
-        """The event's record says how from now on: the next life sets it aside."""
-        known = self._steps[suspect.step]
+        """The event's record says how from now on: the next life sets it aside, beside those that
+        look the same and were set aside in this one."""
+        record, known = self._records[suspect], self._steps[suspect.step]
+        record.times = len(record.epochs) + 1
         known.in_a_row += 1
         known.last, known.last_at, known.past = suspect, now, False
 
@@ -138,9 +142,9 @@ class Suspects:
         record = self._records.get(suspect)
         if record is None or not record.given_up:
             return None
-        if suspect.by_content and record.epoch is not None:
+        if suspect.by_content and len(record.epochs) >= record.times:
             return None
-        record.epoch = epoch
+        record.epochs.append(epoch)
         known = self._steps[suspect.step]
         known.past = known.past or known.last == suspect
         return record
@@ -153,21 +157,17 @@ class Suspects:
 
     def life_over(self, durable_epoch: int, now: float) -> None:
         """What was set aside for good, or never came again, is forgotten."""
-        for suspect in list(self._old(durable_epoch, now)):
-            del self._records[suspect]
+        for suspect, record in list(self._records.items()):
+            if record.epochs:
+                record.times -= sum(epoch <= durable_epoch for epoch in record.epochs)
+                record.epochs, record.seen = [], now
+                over = record.times <= 0
+            else:
+                over = now - record.seen > _REMEMBERED_FOR
+            if over:
+                del self._records[suspect]
         for known in self._steps.values():
             known.past = known.last not in self._records
-        for record in self._records.values():
-            if record.epoch is not None:
-                record.epoch, record.seen = None, now
-
-    def _old(self, durable_epoch: int, now: float) -> Iterator[Suspect]:
-        for suspect, record in self._records.items():
-            if record.epoch is not None:
-                if record.epoch <= durable_epoch:
-                    yield suspect
-            elif now - record.seen > _REMEMBERED_FOR:
-                yield suspect
 
     def forget(self) -> None:
         """Somebody has changed the pipeline: every event gets another chance."""

@@ -97,6 +97,24 @@ def test_an_event_known_by_content_is_set_aside_once_in_a_life() -> None:
     assert suspects.set_aside(one, 1) is not None, "its client was not answered and sends again"
 
 
+def test_of_events_that_look_the_same_each_is_given_up_for_itself() -> None:
+    suspects, one = failed(), Suspect(STEP, "main", "digest", 0)
+    give_up(suspects, one)
+    suspects.life_over(0, 0)
+    assert suspects.set_aside(one, 1) is not None
+    give_up(suspects, one)
+    suspects.life_over(0, 0)
+    assert [suspects.set_aside(one, epoch) is not None for epoch in (1, 2, 3)] == [
+        True,
+        True,
+        False,
+    ]
+    suspects.life_over(1, 0)
+    assert [suspects.set_aside(one, epoch) is not None for epoch in (2, 3)] == [True, False]
+    suspects.life_over(2, 0)
+    assert suspects.set_aside(one, 3) is None
+
+
 def test_ten_in_a_row_then_one_a_minute() -> None:
     suspects = failed()
     for number in range(MOST_IN_A_ROW):
