@@ -28,6 +28,7 @@ NAME = "control.sock"
 
 _LONGEST = 256 * 1024 * 1024  # bytes of one line
 _GONE = "the daemon has ended"
+_LISTENS_AGAIN = 1.0  # seconds
 _LONGEST_ADDRESS = 107  # bytes, of every Unix socket on Linux
 
 Answer = dict[str, Any]
@@ -54,13 +55,23 @@ async def serve(
     commands = _commands(supervisors, compile_filter)
 
     async def converse(stream: SocketStream) -> None:
-        # Nothing to tell where whoever asked has gone; what was begun is done.
-        with suppress(anyio.BrokenResourceError, anyio.EndOfStream, anyio.IncompleteRead):
-            async with stream:
-                await _converse(stream, commands)
+        try:
+            # Nothing to tell where whoever asked has gone; what was begun is done.
+            with suppress(anyio.BrokenResourceError, anyio.EndOfStream, anyio.IncompleteRead):
+                async with stream:
+                    await _converse(stream, commands)
+        except Exception as error:  # whoever asks must not stop what he asks
+            log.error("A conversation on the control socket failed", exc_info=error)
 
     try:
-        await listener.serve(converse)
+        async with anyio.create_task_group() as conversations:
+            while True:
+                try:
+                    await listener.serve(converse, conversations)
+                except anyio.BrokenResourceError as error:
+                    # Out of file descriptors, maybe for other reasons: who asks waits meanwhile.
+                    log.warning("Nobody can be let in to ask", error=str(error.__cause__))
+                    await anyio.sleep(_LISTENS_AGAIN)
     finally:
         with anyio.CancelScope(shield=True):
             await listener.aclose()

@@ -1,5 +1,6 @@
 """The control socket: who may ask, and what becomes of a bad question."""
 
+import errno
 import socket
 import stat
 from collections.abc import AsyncIterator
@@ -156,3 +157,39 @@ async def test_a_long_path_is_reached_from_here(
     monkeypatch.chdir(folder)
     async with serving(folder, p=FakeSupervisor("done")), Control(folder) as control:
         assert await control.ask("replay", pipeline="p", rows=[]) == {"rows": []}
+
+
+async def test_a_shortage_of_files_passes_and_harms_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = True
+    accept = socket.socket.accept
+
+    def scarce(self: socket.socket) -> Any:
+        if short:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return accept(self)
+
+    async with serving(tmp_path, p=FakeSupervisor("done")):
+        monkeypatch.setattr(socket.socket, "accept", scarce)
+        monkeypatch.setattr("streamd.control._LISTENS_AGAIN", 0.01)
+        async with Control(tmp_path) as first, Control(tmp_path) as second:
+            await anyio.wait_all_tasks_blocked()
+            short = False
+            for control in (second, first):
+                with anyio.fail_after(10):
+                    assert await control.ask("replay", pipeline="p", rows=[]) == {"rows": []}
+
+
+async def test_an_answer_that_fails_ends_that_conversation_alone(tmp_path: Path) -> None:
+    class Odd(FakeSupervisor):
+        @property
+        def ended(self) -> bool:  # type: ignore[override]
+            raise KeyError("a plugin's bug")
+
+    async with serving(tmp_path, p=Odd("done")):
+        async with Control(tmp_path) as control:
+            with anyio.fail_after(10):
+                assert [line async for line in control.follow("tap", stage="p/out")]
+        async with Control(tmp_path) as control:
+            assert await control.ask("replay", pipeline="p", rows=[]) == {"rows": []}
