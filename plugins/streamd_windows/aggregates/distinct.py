@@ -20,7 +20,6 @@ DEFAULT_BOUND = 10_000
 _BITS = 14
 _REGISTERS = 1 << _BITS
 _REST_BITS = 64 - _BITS
-_ALPHA = 0.7213 / (1 + 1.079 / _REGISTERS)
 
 
 class Distinct(Aggregate):
@@ -100,9 +99,38 @@ def add(registers: bytearray, value: Key) -> None:
 
 
 def estimate(registers: bytearray) -> int:
-    """How many different values the registers have seen."""
-    raw = _ALPHA * _REGISTERS**2 / sum(2.0**-rank for rank in registers)
-    empty = registers.count(0)
-    if raw <= 2.5 * _REGISTERS and empty:
-        raw = _REGISTERS * math.log(_REGISTERS / empty)
-    return round(raw)
+    """How many different values the registers have seen.
+
+    By the estimator of Ertl (2017): without bias at any size, where the classic one, which changes
+    its method at 2.5 values per register, is 2 % too high.
+    """
+    empty, *counts, full = [registers.count(rank) for rank in range(_REST_BITS + 2)]
+    total = _REGISTERS * _tau(1 - full / _REGISTERS)
+    for count in reversed(counts):
+        total = (total + count) / 2
+    total += _REGISTERS * _sigma(empty / _REGISTERS)
+    return round(_REGISTERS**2 / (2 * math.log(2) * total))
+
+
+def _sigma(part: float) -> float:
+    """For the registers that are empty."""
+    if part == 1:
+        return math.inf
+    total, before, weight = part, -1.0, 1.0
+    while total != before:
+        part *= part
+        before, total = total, total + part * weight
+        weight *= 2
+    return total
+
+
+def _tau(part: float) -> float:
+    """For the registers that are full."""
+    if part in (0, 1):
+        return 0
+    total, before, weight = 1 - part, -1.0, 1.0
+    while total != before:
+        part = math.sqrt(part)
+        weight /= 2
+        before, total = total, total - (1 - part) ** 2 * weight
+    return total / 3

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from streamd.api import ConfigError
 from streamd_windows.aggregates import Aggregate, parse_aggregates
+from streamd_windows.aggregates.distinct import estimate, sketch
 from streamd_windows.aggregates.percentiles import Percentiles
 from streamd_windows.cells import Group
 from streamd_windows.packing import pack, unpack
@@ -137,6 +138,18 @@ def test_sketches_are_close() -> None:
         assert shown[name] == pytest.approx(value, rel=0.03)
     users = [f"user{random.randrange(10**9)}" for _ in range(100_000)]
     assert result(aggregate_of("distinct(v)"), users) == pytest.approx(len(set(users)), rel=0.03)
+
+
+def test_distinct_has_no_bias() -> None:
+    """Also at 2.5 values per register, where the classic estimator is 2 % too high."""
+    errors = []
+    for number in range(6):
+        registers = sketch(f"u{number}-{n}" for n in range(41_000))
+        errors.append(estimate(registers) / 41_000 - 1)
+    assert abs(statistics.mean(errors)) < 0.005
+    assert max(map(abs, errors)) < 0.02
+    assert estimate(sketch([])) == 0
+    assert [estimate(sketch(range(count))) for count in (1, 10, 100)] == [1, 10, 100]
 
 
 def test_group_count_says_what_it_leaves_out() -> None:
