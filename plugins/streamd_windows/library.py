@@ -83,7 +83,7 @@ class SessionWindow:
 
     def __init__(self, session_timeout_seconds: float, max_events: int = 10_000) -> None:
         self.session_timeout_seconds = session_timeout_seconds
-        events = Collect(max_events)
+        events = Collect(max_events, plain=False)
         columns = Columns([Column("events", "$", events), Column("event_count", None, Count())])
         rows = ResultRows("library", "session", ("session_id",))
         self._windower = SessionWindower(round(session_timeout_seconds * 1000), columns, rows)

@@ -70,12 +70,16 @@ class Last(First):
 
 
 class Collect(Aggregate):
-    """`collect(field, n)`: the first n values in event time; a cell is a list of placed values."""
+    """`collect(field, n)`: the first n values in event time; a cell is a list of placed values.
+
+    With `plain` a result has plain data, otherwise the very objects.
+    """
 
     ordered = True
 
-    def __init__(self, limit: int = 100) -> None:
+    def __init__(self, limit: int = 100, *, plain: bool = True) -> None:
         self.limit = limit
+        self._plain = plain
 
     def update(
         self, cells: Cells, keys: Sequence[Key], values: Sequence[Any], order: Sequence[Order]
@@ -104,7 +108,7 @@ class Collect(Aggregate):
 
     def result(self, cell: list[Placed] | None) -> list[Any]:
         placed = sorted(cell or [], key=_place)[: self.limit]
-        return [shown(value) for _, value in placed]
+        return [shown(value) if self._plain else value for _, value in placed]
 
     def encode(self, cell: list[Placed]) -> Any:
         self._cut(cell)

@@ -68,6 +68,15 @@ def test_session_ends_after_the_timeout() -> None:
     assert window.get_session("nobody") is None
 
 
+def test_a_session_gives_back_what_was_added() -> None:
+    window, event = SessionWindow(10), object()
+    window.add_event(event, "s1", 0)
+    session = window.get_session("s1")
+    assert session is not None
+    assert session["events"] == [event]
+    assert window.close_expired(20)[0]["events"] == [event]
+
+
 def test_session_is_merged_by_an_event_in_between() -> None:
     window = SessionWindow(10)
     for second in (0, 15, 8):
