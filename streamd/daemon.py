@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import anyio
 import structlog
@@ -37,7 +38,8 @@ _STARTS_WITHIN = 5.0
 def run(config: Path) -> int:
     """Run the daemon until it is told to stop; returns its exit code."""
     # Before anything slow: the default of SIGHUP ends the process.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    early = _EarlyHangup()
+    signal.signal(signal.SIGHUP, early)
     try:
         settings = load(config)
     except SettingsError as error:
@@ -53,11 +55,20 @@ def run(config: Path) -> int:
         with _sole_user(state_dir):
             use_uvloop = options.uvloop and importlib.util.find_spec("uvloop") is not None
             return anyio.run(
-                Daemon(settings, state_dir).run, backend_options={"use_uvloop": use_uvloop}
+                Daemon(settings, state_dir, early).run, backend_options={"use_uvloop": use_uvloop}
             )
     except _InUseError as error:
         log.error("Another streamd is running", state_dir=str(error))
         return exits.IN_USE
+
+
+class _EarlyHangup:
+    """Notes a SIGHUP that comes while the file is being read: it may be about a later one."""
+
+    came = False
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        self.came = True
 
 
 class _InUseError(Exception):
@@ -79,13 +90,15 @@ def _sole_user(state_dir: Path) -> Iterator[None]:
 class Daemon:
     """All pipelines of one configuration, and of those that replace it."""
 
-    def __init__(self, settings: Settings, state_dir: Path) -> None:
+    def __init__(self, settings: Settings, state_dir: Path, early: _EarlyHangup) -> None:
         self.settings = settings
         self.telemetry = Telemetry()
         self.supervisors: dict[str, Supervisor] = {}
         self._state_dir = state_dir
         self._log = structlog.get_logger()
         self._notifier = Notifier()
+        self._early = early
+        self._started = anyio.Event()
         self._reload_wanted = Signal()
         self._reloader = Reloader(
             self.supervisors, self.start, lambda: self._stopping, self.telemetry
@@ -156,6 +169,7 @@ class Daemon:
         with anyio.move_on_after(_STARTS_WITHIN):
             for supervisor in list(self.supervisors.values()):
                 await supervisor.running.wait()
+        self._started.set()
         # What was made until now lives as long as the daemon: no collection need look at it.
         gc.collect()
         gc.freeze()
@@ -166,6 +180,8 @@ class Daemon:
 
     async def _watch_signals(self, everything: anyio.CancelScope) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            if self._early.came:
+                self._reload_wanted.set()
             async for number in signals:
                 name = signal.Signals(number).name
                 if number == signal.SIGHUP:
@@ -185,7 +201,8 @@ class Daemon:
             supervisor.stop()
 
     async def _reload_when_wanted(self) -> None:
-        """Signals that come while a reload is at work are one more reload."""
+        """Signals that come during the start, or while a reload is at work, are one more reload."""
+        await self._started.wait()  # a pipeline that only starts cannot be changed
         while True:
             await self._reload_wanted.wait()
             if self._stopping:

@@ -18,6 +18,12 @@ from anyio.abc import TaskGroup
 
 from streamd.engine.guard import guarded
 
+_CLOSES_WITHIN = 60.0
+"""Seconds for a stage to close; then it is cancelled, so that it holds up no reload and no end."""
+
+_HEEDS_WITHIN = 5.0
+"""Seconds for one that is cancelled to heed it; then nobody waits for it any more."""
+
 
 class NotOpenedError(Exception):
     """A stage was not open in time, or the pipeline ended before it was."""
@@ -66,11 +72,14 @@ class Keeper:
             raise held.error
 
     async def close(self, stage: Any) -> None:
-        """Leave a stage, if it is open."""
+        """Leave a stage, if it is open. One that does not end is left behind after a while."""
         held = self._held.get(id(stage))
         if held is not None:
             held.closing.set()
-            await held.closed.wait()
+            with anyio.move_on_after(_CLOSES_WITHIN + _HEEDS_WITHIN) as in_time:
+                await held.closed.wait()
+            if in_time.cancelled_caught:
+                _log_late(stage, "it is left behind, and the pipeline cannot end without it")
 
     async def close_all(self) -> None:
         """Leave what is open, the last one first. Has to be called, also after a cancellation."""
@@ -95,16 +104,10 @@ class Keeper:
 
     async def _hold(self, held: _Held) -> None:
         try:
-            async with AsyncExitStack() as stack:
-                with held.entering:
-                    await stack.enter_async_context(held.stage)
-                    held.entered = True
-                if not held.entered:
-                    raise NotOpenedError(f"{type(held.stage).__name__} did not open in time")
-                held.opened.set()
-                # A stage is not left while it may still be called: its time comes in close.
-                with anyio.CancelScope(shield=True):
-                    await held.closing.wait()
+            with anyio.CancelScope() as leaving:
+                await self._stay(held, leaving)
+            if leaving.cancelled_caught:
+                _log_late(held.stage, "it was cancelled")
         except Exception as error:
             if not held.entered or not held.closing.is_set():
                 raise
@@ -114,3 +117,25 @@ class Keeper:
                 stage=type(held.stage).__name__,
                 error=str(error) or repr(error),
             )
+
+    async def _stay(self, held: _Held, leaving: anyio.CancelScope) -> None:
+        """Enter a stage, wait for its time to close, and leave it."""
+        async with AsyncExitStack() as stack:
+            with held.entering:
+                await stack.enter_async_context(held.stage)
+                held.entered = True
+            if not held.entered:
+                raise NotOpenedError(f"{type(held.stage).__name__} did not open in time")
+            held.opened.set()
+            # A stage is not left while it may still be called: its time comes in close.
+            with anyio.CancelScope(shield=True):
+                await held.closing.wait()
+            leaving.deadline = anyio.current_time() + _CLOSES_WITHIN
+
+
+def _log_late(stage: Any, what: str) -> None:
+    structlog.get_logger().warning(
+        f"A stage does not close; {what}",
+        stage=type(stage).__name__,
+        seconds=_CLOSES_WITHIN,
+    )

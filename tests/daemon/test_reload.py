@@ -145,3 +145,70 @@ def test_signals_that_come_together_are_one_reload_or_two(tmp_path: Path) -> Non
         wait_for(lambda: len(answers(streamd)) > 0)
         time.sleep(0.5)
         assert 1 <= len(answers(streamd)) <= 10
+
+
+def test_a_signal_that_comes_while_the_file_is_read_is_not_lost(tmp_path: Path) -> None:
+    """Whoever changes the file and asks for a reload cannot know that it was just being read."""
+    plugins, marker = tmp_path / "plugins.d", tmp_path / "imported"
+    plugins.mkdir()
+    head = HEAD + f'plugins_dir = ["{plugins}"]\n'
+    streamd = Streamd(tmp_path / "d", config("old", head=head))
+    later = config("new", head=head)
+    for place, value in (("{admin}", streamd.admin), ("{state_dir}", "var")):
+        later = later.replace(place, value)
+    (plugins / "hasty.py").write_text(
+        "import os, pathlib, signal\n"
+        f"if not pathlib.Path({str(marker)!r}).exists():\n"
+        f"    pathlib.Path({str(marker)!r}).touch()\n"
+        f"    pathlib.Path('streamd.toml').write_text({later!r})\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+    )
+    with streamd:
+        wait_for(lambda: len(answers(streamd)) == 1)
+        assert answers(streamd)[0]["message"] == "Reloaded", answers(streamd)
+        wait_for(lambda: {"old", "new"} >= marks(streamd) >= {"new"})
+        assert marker.exists()
+
+
+def marks(streamd: Streamd) -> set[str]:
+    lines = (streamd.folder / "events.jsonl").read_text().splitlines()[:-1]
+    return {json.loads(line)["by"] for line in lines}
+
+
+SLOW = '''
+"""A step that takes its time to open."""
+import anyio
+from streamd.api import FunctionStep, Plugin, StageConfig, hookimpl
+
+
+class Slow(FunctionStep):
+    """Passes events on."""
+
+    class Config(StageConfig, frozen=True):
+        pass
+
+    def __init__(self, config, context):
+        super().__init__(lambda event: event)
+
+    async def __aenter__(self):
+        await anyio.sleep(2)
+        return self
+
+
+@hookimpl
+def streamd_plugins():
+    return [Plugin("transform", "slow", Slow)]
+'''
+
+
+def test_a_signal_during_the_start_is_answered_once_the_pipelines_run(tmp_path: Path) -> None:
+    plugins = tmp_path / "plugins.d"
+    plugins.mkdir()
+    (plugins / "slow.py").write_text(SLOW)
+    slow = '\n[[pipeline.events.transform]]\nplugin = "slow"\n'
+    head = HEAD + f'plugins_dir = ["{plugins}"]\n'
+    streamd = Streamd(tmp_path / "d", config("old", head=head) + slow)
+    with streamd:  # it answers before its pipelines run
+        assert streamd.status()["events"]["state"] == "starting"
+        answer = reload(streamd, config("new", head=head) + slow)
+        assert answer["message"] == "Reloaded", answer

@@ -7,19 +7,22 @@ from typing import Any, Self
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from streamd.api import Batch, Duration, FunctionStep
 from streamd.engine.pipeline import Pipeline
 from streamd.settings.model import PipelineOptions
 from streamd.testing.batches import batch_of
-from streamd.testing.harness import pipeline, stage
+from streamd.testing.harness import pipeline, reload, stage
 from streamd.testing.memory import MemorySink, MemorySource
 from tests.unit.engine.doubles import (
     OutOfOrder,
     Plain,
     down,
+    feed,
     life_of,
     numbers,
+    running,
     sink,
     source,
     topic_of,
@@ -164,6 +167,57 @@ async def test_a_failed_life_leaves_the_group_at_once(tmp_path: Path) -> None:
     with pytest.raises(ExceptionGroup):
         await life_of(spec, tmp_path).run()
     assert anyio.current_time() < 1
+
+
+class NeverLeft(MemorySink):
+    """Hangs when it is closed."""
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await anyio.sleep_forever()
+
+
+async def test_a_stage_that_never_closes_is_cancelled(tmp_path: Path) -> None:
+    left: list[str] = []
+
+    class Opens(MemorySink):
+        async def __aexit__(self, *_exc: object) -> None:
+            left.append("first")
+
+    spec = pipeline(
+        source(topic_of(10)),
+        stage("sink", "first", lambda _context: Opens([])),
+        stage("sink", "second", lambda _context: NeverLeft([])),
+    )
+    with capture_logs() as logs:
+        await life_of(spec, tmp_path).run()
+    assert 60 <= anyio.current_time() < 62
+    assert left == ["first"], "the others close as well"
+    told = [(line["event"], line["stage"]) for line in logs if line["log_level"] == "warning"]
+    assert told == [("A stage does not close; it was cancelled", "NeverLeft")]
+
+
+@pytest.mark.parametrize("shielded", [False, True])
+async def test_a_stage_that_never_closes_does_not_hold_up_a_reload(
+    shielded: bool, tmp_path: Path
+) -> None:
+    freed = anyio.Event()
+
+    class NeverEnds(MemorySink):
+        async def __aexit__(self, *_exc: object) -> None:
+            with anyio.CancelScope(shield=shielded):
+                await freed.wait()
+
+    topic = topic_of(10)
+    rows: list[Any] = []
+    old = stage("sink", "out", lambda _context: NeverEnds([]))
+    async with running(pipeline(source(topic, endless=True), old), tmp_path) as life:
+        await anyio.sleep(1)
+        await reload(life, pipeline(source(topic, endless=True), sink(rows)))
+        assert anyio.current_time() < 70
+        feed(topic, 5)
+        await anyio.sleep(5)
+        freed.set()
+    assert numbers(rows) == [10, 11, 12, 13, 14]
 
 
 async def test_stopping_while_everything_is_well_loses_nothing(tmp_path: Path) -> None:
