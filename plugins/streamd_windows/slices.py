@@ -114,8 +114,10 @@ class Slices(dict[str, Slice]):
     def assign(
         self, partitions: Collection[str], rows: Iterable[tuple[str, bytes, bytes]]
     ) -> list[Slice]:
-        """Take partitions over with their state; returns them, derived ones included."""
-        self._assigned.update(partitions)
+        """Take partitions over with their state; returns them, derived ones included.
+
+        All or, if state cannot be read, none: whoever tries again must not find them empty.
+        """
         found: dict[str, list[tuple[SubKey, bytes]]] = {name: [] for name in partitions}
         roots = {name: name for name in partitions}
         for root, key, data in rows:
@@ -126,9 +128,11 @@ class Slices(dict[str, Slice]):
         for name, state in found.items():
             if name in self:
                 continue
-            slice_ = self[name] = Slice(name, roots[name], self._new_body(name))
+            slice_ = Slice(name, roots[name], self._new_body(name))
             slice_.restore(state)
             taken.append(slice_)
+        self._assigned.update(partitions)
+        self.update((slice_.name, slice_) for slice_ in taken)
         return taken
 
     def revoke(self, partitions: Collection[str]) -> list[Slice]:
