@@ -68,7 +68,10 @@ class Assignment:
                 if source in self._wiring.feeds[step]:
                     key = self._wiring.state_keys[step]
                     rows = await self._store.state(self._pipeline, step, key, partitions.keys())
-                    stateful.assign(partitions.keys(), rows)
+                    try:
+                        stateful.assign(partitions.keys(), rows)
+                    except Misconfigured as error:  # told by the source, which is not at fault
+                        raise Misconfigured(f"{step}: {error}") from error
             self._intake.own(source, partitions.keys())
             # A crash came between store and commit: the broker is to know what is durable.
             self._intake.owe(
