@@ -263,6 +263,7 @@ class WindowStage:
         if horizon is None or ended:
             return NEVER if horizon is None else horizon
         self._slices.waver()
+        self._watermarks.hush()
         # Never beyond what is open: a stream that is silent for a while may go on in the past.
         return min(now - self._slack, horizon)
 

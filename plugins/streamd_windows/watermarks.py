@@ -5,6 +5,9 @@ stage's is the lowest among the partitions that are active. A partition that is 
 not spoken yet is active too: its events may be the oldest of all. One that has been silent for
 `idle_after` seconds is not, until it speaks again. Seconds are the engine's `active` seconds,
 which stand still while the engine holds the source back.
+
+After a silence of all (`hush`) whoever speaks first wakes the others: perhaps the source was away,
+and all that it has for one partition comes before the first event of the next.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ class Watermarks:
         self.idle_after = idle_after
         self.active = 0.0
         self._started: float | None = None
+        self._hushed = False
         self._silent_streams = set(streams)
         self._slices: dict[str, Slice] = {}
         self._waiting: dict[str, int] = {}
@@ -59,6 +63,8 @@ class Watermarks:
 
         With `wait` their times count from the next `release` on.
         """
+        if self._hushed:
+            self._wake()
         self._silent_streams.discard(stream or "")
         self._slices[slice_.name] = slice_
         slice_.heard = self.active
@@ -70,6 +76,10 @@ class Watermarks:
         if not slice_.queued:
             self._enqueue(slice_)
         return NEVER if self._silent_streams else self._lowest_of_others(slice_.name)
+
+    def hush(self) -> None:
+        """All have been silent for so long that time went on without them."""
+        self._hushed = True
 
     def release(self) -> None:
         """Let the times count that were told to wait."""
@@ -112,6 +122,13 @@ class Watermarks:
     def heard_last(self) -> float:
         """When, in active seconds, the last event of any partition came."""
         return max((s.heard for s in self._slices.values()), default=self.active)
+
+    def _wake(self) -> None:
+        self._hushed = False
+        for slice_ in self._slices.values():
+            slice_.heard, slice_.idle = self.active, False
+            if not slice_.queued:
+                self._enqueue(slice_)
 
     def _rise(self, slice_: Slice, latest: int) -> None:
         if latest > slice_.high:

@@ -189,6 +189,32 @@ def test_a_pause_in_old_events_closes_no_more_than_what_is_open() -> None:
     assert counts(sink) == [(10, "a", 0, 1)]
 
 
+def test_after_a_silence_of_all_nobody_is_late_for_another_has_spoken_first() -> None:
+    """The source was away: what it has for one partition comes before what it has for the next."""
+    clock = FakeClock(START)
+    stage = tumbling(clock=clock)
+    stage.assign(["e:0", "e:1"], [])
+    stage.tick(0.0)
+    sink = drive(stage, batch(at(1)), batch(at(2), "e:1"))
+    clock.advance(600)
+    sink.take(stage.tick(600.0))
+    assert counts(sink) == [(0, "a", 0, 2)]
+    for partition in ("e:0", "e:1"):
+        sink.take(stage.process(batch(at(100, 200, 300, 400), partition, 1)))
+    sink.take(stage.tick(601.0))
+    assert not sink.rejects
+    assert counts(sink)[1:] == [(100, "a", 0, 2), (200, "a", 0, 2), (300, "a", 0, 2)]
+    # One of them stays silent from here on: it holds back the other as long as ever, not longer.
+    clock.advance(1_000)
+    sink.take(stage.tick(1_000.0))
+    sink.take(stage.process(batch(at(700, 800), first=5)))
+    sink.take(stage.tick(1_030.0))
+    assert len(sink.order) == 5, "what was open is closed by the clock"
+    sink.take(stage.process(batch(at(801), first=7)))
+    sink.take(stage.tick(1_060.0))
+    assert counts(sink)[5:] == [(700, "a", 0, 1)]
+
+
 @pytest.mark.parametrize("time", ["record", "processing"])
 def test_when_the_sources_end_all_windows_close(time: str) -> None:
     stage = tumbling(time=time, close_idle_after="0s", clock=FakeClock(START))
