@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -25,6 +25,7 @@ from streamd.api import (
     StreamdError,
     doc,
 )
+from streamd_files.apart import Place, place_in, place_of, told_apart
 from streamd_files.durable import append_lines, replace_files
 from streamd_files.encoding import codec_of, encode, encode_lines
 from streamd_files.names import LATE, Template, check_names_events
@@ -61,8 +62,8 @@ class FileSink:
     def __init__(self, config: Config, context: StageContext) -> None:
         self._log = context.log
         self._sync = config.sync
-        dead_letters = set(context.inputs) == {DEAD_LETTERS}
-        self._per_event = config.files == "event" or (config.files == "auto" and dead_letters)
+        self._dead_letters = set(context.inputs) == {DEAD_LETTERS}
+        self._per_event = config.files == "event" or (config.files == "auto" and self._dead_letters)
         self._codec = codec_of(context, lines=not self._per_event)
         self._template = _template(config, context, per_event=self._per_event)
 
@@ -114,10 +115,17 @@ class FileSink:
         encoded = encode(self._codec, batch)
         template, left = self._template, encoded.batch
         rows = zip(template.columns(left), left.offsets, encoded.records, strict=True)
-        files = {
-            template.render(own, first=offset, last=offset, content=record): record
+        names = [
+            template.render(own, first=offset, last=offset, content=record)
             for own, offset, record in rows
-        }
+        ]
+        files: dict[str, bytes] = {}
+        places: dict[str, Place | None] = {}
+        for name, record, value in zip(names, encoded.records, left.values, strict=True):
+            place = place_of(value) if self._dead_letters else None
+            if place is not None and _holder(name, places) not in (None, place):
+                name = told_apart(name, template.suffix, place)
+            files[name], places[name] = record, place
         try:
             replace_files(((Path(path), body) for path, body in files.items()), sync=self._sync)
         except OSError as error:
@@ -151,6 +159,16 @@ class FileSink:
                 path = os.path.join(folder, name)
                 if path.startswith(start) and path.endswith(self._template.suffix):
                     yield Path(path)
+
+
+def _holder(name: str, places: Mapping[str, Place | None]) -> Place | None:
+    """The event whose dead letter has this name, in this write or on the disk."""
+    if name in places:
+        return places[name]
+    try:
+        return place_in(Path(name).read_bytes())
+    except OSError:
+        return None  # none is there, or the write will say what is wrong
 
 
 def _template(config: FileSink.Config, context: StageContext, *, per_event: bool) -> Template:

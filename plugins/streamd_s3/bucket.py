@@ -9,8 +9,11 @@ from typing import Any
 import anyio
 
 from streamd.api import Misconfigured, Permanent, Reject, Retryable, StreamdError
+from streamd_files.apart import place_in
 from streamd_s3.client import FAILURES, connect, error_of
 from streamd_s3.objects import Object
+
+_FORBIDDEN, _NOT_FOUND, _IS_THERE, _NOT_IMPLEMENTED = 403, 404, 412, 501
 
 _AMAZONS_FIRST = "us-east-1"  # the one region that must not be named when a bucket is created
 
@@ -38,7 +41,7 @@ class Bucket:
         try:
             await self._client.head_bucket(Bucket=self._name)
         except FAILURES as error:
-            if _status(error) == 404:
+            if _status(error) == _NOT_FOUND:
                 return False
             raise error_of(error) from error
         return True
@@ -113,7 +116,7 @@ class Bucket:
                 async with found["Body"] as body:
                     return found["ETag"], await body.read()
             except FAILURES as error:
-                if _status(error) == 404:
+                if _status(error) == _NOT_FOUND:
                     return None
                 raise error_of(error) from error
 
@@ -123,7 +126,7 @@ class Bucket:
             try:
                 found = await self._client.head_object(Bucket=self._name, Key=key)
             except FAILURES as error:
-                if _status(error) == 404:
+                if _status(error) == _NOT_FOUND:
                     return None
                 raise error_of(error) from error
         tag: str = found["ETag"]
@@ -137,15 +140,46 @@ class Bucket:
 
     async def _put(self, item: Object, failures: list[tuple[Object, StreamdError]]) -> None:
         try:
-            await self._client.put_object(
-                Bucket=self._name, Key=item.key, Body=item.body, ContentType=self._content_type
-            )
+            if item.place is None:
+                await self._store(item.key, item.body)
+            else:
+                await self._store_letter(item)
         except FAILURES as error:
             meaning = error_of(error)
             meaning.__cause__ = error
             failures.append((item, meaning))
         finally:
             self._turn.release()
+
+    async def _store(self, key: str, body: bytes, **options: str) -> None:
+        await self._client.put_object(
+            Bucket=self._name, Key=key, Body=body, ContentType=self._content_type, **options
+        )
+
+    async def _store_letter(self, item: Object) -> None:
+        """Overwrite the letter of the same event, but of no other."""
+        try:
+            await self._store(item.key, item.body, IfNoneMatch="*")
+            return
+        except FAILURES as error:
+            # A server that does not know the condition cannot tell: there the last one counts.
+            if _status(error) not in (_IS_THERE, _NOT_IMPLEMENTED):
+                raise
+            taken = _status(error) == _IS_THERE and await self._is_of_another(item)
+        await self._store(item.other if taken else item.key, item.body)
+
+    async def _is_of_another(self, item: Object) -> bool:
+        try:
+            found = await self._client.get_object(Bucket=self._name, Key=item.key)
+            async with found["Body"] as body:
+                place = place_in(await body.read())
+        except FAILURES as error:
+            if _status(error) == _NOT_FOUND:
+                return False  # it was deleted meanwhile
+            if _status(error) == _FORBIDDEN:
+                return True  # who may only write cannot look: rather two than none
+            raise
+        return place not in (None, item.place)
 
 
 @contextmanager

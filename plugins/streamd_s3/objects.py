@@ -6,30 +6,41 @@ import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from streamd_files.apart import Place, place_of, told_apart
 from streamd_files.encoding import Encoded
 from streamd_files.names import Template
 
 
 class Object(NamedTuple):
-    """One object. `rows` are the numbers, in the whole batch, of the events in it."""
+    """One object. `rows` are the numbers, in the whole batch, of the events in it.
+
+    A dead letter has the `place` of its event, and `other`, its key where the other is that of an
+    event in another place.
+    """
 
     key: str
     body: bytes
     rows: Sequence[int]
+    place: Place | None = None
+    other: str = ""
 
 
-def per_event(encoded: Encoded, template: Template) -> list[Object]:
+def per_event(encoded: Encoded, template: Template, *, letters: bool = False) -> list[Object]:
     """An object of each event. Of events with the same key the last one counts, as it would if
-    they were written one after the other."""
+    they were written one after the other; `letters` of different events are told apart."""
     batch = encoded.batch
     objects: dict[str, Object] = {}
     columns = template.columns(batch)
-    for row, own, offset, record in zip(
-        encoded.rows, columns, batch.offsets, encoded.records, strict=True
+    for row, own, offset, record, value in zip(
+        encoded.rows, columns, batch.offsets, encoded.records, batch.values, strict=True
     ):
         key = template.render(own, first=offset, last=offset, content=record)
-        same = objects.get(key)
-        objects[key] = Object(key, record, [row] if same is None else [*same.rows, row])
+        place = place_of(value) if letters else None
+        other = "" if place is None else told_apart(key, template.suffix, place)
+        if place is not None and key in objects and objects[key].place != place:
+            key = other
+        rows = [*objects[key].rows, row] if key in objects else [row]
+        objects[key] = Object(key, record, rows, place, other)
     return list(objects.values())
 
 

@@ -88,6 +88,7 @@ class S3Sink:
         dead_letters = set(context.inputs) == {DEAD_LETTERS}
         self._config = config
         self._per_event = config.objects == "event" or (config.objects == "auto" and dead_letters)
+        self._dead_letters = dead_letters
         self._codec = codec_of(context, lines=not self._per_event)
         self._log = context.log
         self._gzip = config.compression == "gzip" and not self._per_event
@@ -115,7 +116,7 @@ class S3Sink:
     async def write(self, batch: Batch) -> None:
         encoded = (encode if self._per_event else encode_lines)(self._codec, batch)
         if self._per_event:
-            objects = per_event(encoded, self._template)
+            objects = per_event(encoded, self._template, letters=self._dead_letters)
         else:
             # Packing a few megabytes takes longer than the event loop may be held up.
             objects = await to_thread.run_sync(

@@ -25,9 +25,11 @@ class DeadLettersSubject(ABC):
     """How to build the sink, always on the same store.
 
     - `overwrites`: a letter that is written again stands in place of the one before.
+    - `tells_apart`: different events of one id and time have a letter each.
     """
 
     overwrites = True
+    tells_apart = True
 
     @abstractmethod
     def make(self) -> Sink:
@@ -121,6 +123,20 @@ class DeadLettersContract:
             await _write(subject, [document(100)])
             await store.remove(letters)
         assert [letter.document for letter in await _read(subject)] == [document(100)]
+
+    @pytest.mark.parametrize("together", [False, True])
+    async def test_different_events_of_one_id_have_a_letter_each(
+        self, subject: DeadLettersSubject, together: bool
+    ) -> None:
+        if not subject.tells_apart:
+            pytest.skip("its settings say that the id alone counts")
+        both = [document(1), document(1, metadata={"partition": 0, "offset": 7})]
+        writes = [both] if together else [[one] for one in both]
+        for documents in [*writes, *(writes if subject.overwrites else ())]:
+            await _write(subject, documents)
+        letters = await _read(subject)
+        offsets = sorted(letter.document["metadata"]["offset"] for letter in letters)
+        assert offsets == [1, 7], "a replay overwrites its own, and no other"
 
     @pytest.mark.usefixtures("written")
     async def test_a_letter_that_was_written_anew_stays(self, subject: DeadLettersSubject) -> None:

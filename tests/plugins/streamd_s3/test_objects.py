@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from streamd.api import Batch, ConfigError, merge
 from streamd.testing import PlainJson, batch_of
 from streamd.testing.contracts import sink_context
+from streamd.testing.contracts.dead_letters import document, letters_of
 from streamd_files.encoding import encode_lines
 from streamd_files.names import Template
 from streamd_s3 import S3Sink
@@ -86,6 +88,20 @@ def test_of_the_same_event_twice_the_last_counts() -> None:
         ("a", 3, [0, 2]),
         ("b", 2, [1]),
     ]
+
+
+def test_letters_of_different_events_are_told_apart() -> None:
+    letters = [document(1, metadata={"partition": 0, "offset": offset}) for offset in (1, 7, 1)]
+    encoded = encode_lines(PlainJson(), letters_of(letters))
+    template = Template("failed/{dlq_id}.json")
+    first, second = per_event(encoded, template, letters=True)
+    assert (first.key, list(first.rows)) == ("failed/dlq_1700000000000_e1.json", [0, 2])
+    assert second.key == second.other
+    assert re.fullmatch(r"failed/dlq_1700000000000_e1-[0-9a-f]{12}\.json", second.key)
+    (alone,) = per_event(
+        encode_lines(PlainJson(), letters_of(letters[1:2])), template, letters=True
+    )
+    assert (alone.key, alone.other) == (first.key, second.key), "the same in every life"
 
 
 def keys_of(batch: Batch, inputs: tuple[str, ...] = ("main",), **settings: Any) -> list[str]:

@@ -40,7 +40,7 @@ class TestByKey(DeadLettersContract):
     def subject(self, tmp_path: Path) -> SqliteSubject:
         columns = {"id": "dlq_id", "whole": "@json"}
         subject = SqliteSubject(tmp_path / "d.db", once="key", key=("id",), columns=columns)
-        subject.overwrites = True
+        subject.overwrites, subject.tells_apart = True, False
         return subject
 
 
