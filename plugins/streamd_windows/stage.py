@@ -65,8 +65,8 @@ class WindowStage:
         self._aligned = config.aligned
         streams = context.inputs if len(context.inputs) > 1 else ()
         self._watermarks = Watermarks(self._slack, float(config.idle_after), streams)
-        # Streams that were one come one after the other, a poll's share of each: time stands
-        # still until the tick that follows, or the first would make the others late.
+        # Streams that were one come one after the other, and so do the partitions of a window's
+        # results: time stands still until the next tick, or the first would make others late.
         self._waits = len(streams) > 1 and not self._by_clock
         self._emitting: deque[Iterator[list[Chunk]]] = deque()
         self._late_stream = f"{context.stage}.late"
@@ -292,6 +292,7 @@ class WindowStage:
         if slice_.derived:
             # The source's events reach this stage under this name: do not wait for its own.
             self._watermarks.remove(slice_.root)
+            self._waits = not self._by_clock
         self._floor.join(slice_)
         if self._by_clock or not self._windower.repeatable or not slice_.steady:
             # What the last run has sent since the checkpoint may differ from what comes now: a
