@@ -1,4 +1,4 @@
-"""A window that reads another one's results: minutes of tens of seconds, with crashes, in silence."""
+"""A window that reads the results of another one: minutes of tens of seconds, with crashes."""
 
 from __future__ import annotations
 
