@@ -37,7 +37,7 @@ from streamd.telemetry.metrics import StageMetrics
 SPILL = "streamd.spill"
 """The way of a dead letter that its own sink refuses: a file under state_dir, never a stream."""
 
-_BLOCK_FIRST, _BLOCK_MOST = 1.0, 30.0
+_BLOCK_FIRST, _BLOCK_MOST, _ASKED_MOST = 1.0, 30.0, 3600.0
 MISCONFIGURED_DELAY = 30.0
 _REMEMBERED = 30.0
 
@@ -268,8 +268,11 @@ def last_resort(failure: Failure) -> Verdict:
     return Retry(backoff(failure.attempt))
 
 
-def backoff(attempt: int) -> float:
-    """Seconds to wait after the given number of tries, growing to half a minute."""
+def backoff(attempt: int, after: float | None = None) -> float:
+    """Seconds to wait after the given number of tries, growing to half a minute; or what the
+    other side asked for, as far as it makes sense."""
+    if after is not None:
+        return min(_ASKED_MOST, max(_BLOCK_FIRST, after))
     return min(_BLOCK_MOST, _BLOCK_FIRST * 2.0 ** min(attempt - 1, 10))
 
 
@@ -285,8 +288,8 @@ class DeadLetterReader:
                 return DeadLetter(SPILL)
             case Permanent():
                 return Split() if len(failure.batch) > 1 else DeadLetter(SPILL)
-            case Retryable() as error if error.after is not None:
-                return Retry(error.after)
+            case Retryable() as error:
+                return Retry(backoff(failure.attempt, error.after))
             case Misconfigured():
                 return Pause(MISCONFIGURED_DELAY)
             case _:

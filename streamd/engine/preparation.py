@@ -47,4 +47,4 @@ async def until_ready(
 def _delay(error: Retryable | Misconfigured, tries: int) -> float:
     if isinstance(error, Misconfigured):
         return MISCONFIGURED_DELAY
-    return backoff(tries) if error.after is None else error.after
+    return backoff(tries, error.after)

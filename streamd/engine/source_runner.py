@@ -113,7 +113,7 @@ class SourceRunner:
         self._failures += 1
         self.health.ill(str(error))
         after = error.after if isinstance(error, Retryable) else None
-        delay = backoff(self._failures) if after is None else after
+        delay = backoff(self._failures, after)
         self._log.warning("Cannot read; will try again", error=str(error), delay=delay)
         # A step's time goes on: a source that is away is a quiet one.
         until = anyio.current_time() + delay

@@ -69,6 +69,8 @@ async def test_what_the_other_side_does_not_have_goes_to_the_policies(tmp_path: 
     [
         (Misconfigured("401"), [30, 30]),
         (Retryable("busy", after=7.0), [7] * 9),
+        (Retryable("busy", after=0.0), [1] * 60),
+        (Retryable("busy", after=1e10), [3600]),
     ],
 )
 async def test_it_waits_for_as_long_as_the_error_says(
