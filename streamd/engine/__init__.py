@@ -29,5 +29,6 @@ What is seen of it:
     tap             events as they leave a stage: `tap_limits` which ones, `sight` what of them
 Clockwork:
     signal          waking one task from another
+    turns           whose turn it is with the chain and the state of its steps
     active_time     the time in which steps may be idle
 """

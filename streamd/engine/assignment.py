@@ -46,6 +46,7 @@ class Assignment:
     def end(self) -> None:
         """Nothing writes or commits any more: nobody need wait for it."""
         self._ended = True
+        self._intake.turns.end()
         for scope in self._waiting:
             scope.cancel()
 

@@ -93,9 +93,7 @@ def build(
     """
     log = structlog.get_logger().bind(pipeline=spec.name)
     ledger = Ledger(last.epoch + 1, anyio.current_time())
-    intake = Intake(
-        spec.options, ledger, searching=lambda: suspects.searching(anyio.current_time())
-    )
+    intake = Intake(spec.options, ledger, suspects)
     saving, sources = anyio.Lock(), _Sources(intake)
     assignment = Assignment(
         spec.name, spec.options, intake=intake, store=around.store, saving=saving, log=log

@@ -18,6 +18,8 @@ from streamd.engine.ledger import Change, Cut, Ledger
 from streamd.engine.signal import Signal
 from streamd.engine.slot import Slot
 from streamd.engine.store import Positions
+from streamd.engine.suspects import Suspects
+from streamd.engine.turns import Turns
 from streamd.engine.wiring import Wiring
 from streamd.settings.model import PipelineOptions
 
@@ -32,13 +34,10 @@ Enter = Callable[[Sequence[int]], Awaitable[None]]
 class Intake:
     """Where the sources of one pipeline hand their batches in.
 
-    `owed` holds positions that are durable but not committed at their source yet. `searching`
-    tells whether a step is expected to fail, so that little should be in flight.
+    `owed` holds positions that are durable but not committed at their source yet.
     """
 
-    def __init__(
-        self, options: PipelineOptions, ledger: Ledger, *, searching: Callable[[], bool]
-    ) -> None:
+    def __init__(self, options: PipelineOptions, ledger: Ledger, suspects: Suspects) -> None:
         self.progress = Signal()
         self.owners: dict[str, str] = {}
         self.owed: Positions = {}
@@ -50,8 +49,8 @@ class Intake:
         self._timed: Collection[TimedStep] = ()
         self._slots: Collection[Slot] = ()
         self._ledger = ledger
-        self._searching = searching
-        self._lock = anyio.Lock()
+        self._suspects = suspects
+        self.turns = Turns()
         self._known: set[str] = set()
         self._leaving: set[str] = set()
         self._gone: set[str] = set()
@@ -83,12 +82,15 @@ class Intake:
     async def take(self, source: str, batches: list[Batch]) -> None:
         """Run batches through the chain, but for those of partitions that have moved away."""
         async with self.between_batches():
-            for batch in batches:
-                if len(batch) and self._is_ours(batch):
-                    await self._enter(source, batch)
-            await self._tick()
+            with self.turns.whole():
+                for batch in batches:
+                    if len(batch) and self._is_ours(batch):
+                        await self._enter(source, batch)
+                await self._tick()
             urgent, self._urgent = self._urgent, False
-            self._close_if_due(urgent=urgent or self._searching())
+            urgent = urgent or self._suspects.searching(anyio.current_time())
+            self._suspects.all_went_well()
+            self._close_if_due(urgent=urgent)
 
     async def inject(self, events: int, size: int, enter: Enter) -> int:
         """Let events in that no source has read: they move no position. Returns their epoch.
@@ -98,14 +100,15 @@ class Intake:
         self._begins()
         self._ledger.read(events, size)
         epoch = self._ledger.open.number
-        await enter((epoch,))
+        with self.turns.whole():
+            await enter((epoch,))
         self._close_if_due(urgent=True)
         return epoch
 
     @asynccontextmanager
     async def between_batches(self) -> AsyncIterator[None]:
         """Hold the chain still. Partitions that were lost meanwhile are let go on both sides."""
-        async with self._lock:
+        async with self.turns.turn():
             self._let_go()
             try:
                 yield
@@ -134,8 +137,9 @@ class Intake:
         self.active_time.end()
         for _ in range(_MOST_ROUNDS):
             async with self.between_batches():
-                if not await self._tick():
-                    return
+                with self.turns.whole():
+                    if not await self._tick():
+                        return
             while self.full:
                 self.flush()
                 await self.progress.wait()
@@ -181,7 +185,7 @@ class Intake:
         Does not wait for a batch that is in the chain, which a failing step may keep for long:
         whoever runs it closes the epoch afterwards.
         """
-        if self._lock.locked():
+        if self.turns.taken:
             self._urgent = self._urgent or urgent
             return
         async with self.between_batches():
@@ -284,7 +288,7 @@ class Intake:
         for partition in partitions:
             self.owners.pop(partition, None)
         self._gone.update(partitions)
-        if not self._lock.locked():
+        if not self.turns.taken:
             self._let_go()
         self.progress.set()
 

@@ -80,6 +80,7 @@ class Feeder:
                 await self._settled()
                 raise ends from cause
             self._suspects.went_well(self._step)
+        self._suspects.took(self._step, batch.spans)
 
     async def _set_aside(self, part: Batch, record: Record, epochs: Sequence[int]) -> None:
         assert record.reject is not None

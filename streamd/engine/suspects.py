@@ -72,11 +72,13 @@ class Record:
 
 @dataclass(slots=True)
 class _Step:
-    """`upto` is how far it gets events one at a time, by partition. `past` tells whether what goes
-    well now comes behind the last event that was given up."""
+    """`upto` is how far it gets events one at a time, by partition; `taken` how far it has taken
+    all, if what it works on goes well to its end. `past` tells whether what goes well now comes
+    behind the last event that was given up."""
 
     failed_at: float
     upto: dict[str, int] = field(default_factory=dict)
+    taken: dict[str, int] = field(default_factory=dict)
     in_a_row: int = 0
     last: Suspect | None = None
     last_at: float = 0.0
@@ -155,6 +157,21 @@ class Suspects:
         if known.past:
             known.in_a_row = 0
 
+    def took(self, step: str, spans: Sequence[Span]) -> None:
+        """The step has taken a batch one at a time. There may be more of what the spans cover."""
+        taken = self._steps[step].taken
+        for span in spans:
+            taken[span.partition] = max(span.stop, taken.get(span.partition, span.stop))
+
+    def all_went_well(self) -> None:
+        """Nothing is left of what was read so far: steps that have passed what they failed on,
+        though nothing comes behind it, need no care any more."""
+        for known in self._steps.values():
+            for partition, stop in known.taken.items():
+                if known.upto.get(partition, ANYWHERE) <= stop:
+                    del known.upto[partition]
+            known.taken.clear()
+
     def life_over(self, durable_epoch: int, now: float) -> None:
         """What was set aside for good, or never came again, is forgotten."""
         for suspect, record in list(self._records.items()):
@@ -168,6 +185,7 @@ class Suspects:
                 del self._records[suspect]
         for known in self._steps.values():
             known.past = known.last not in self._records
+            known.taken.clear()
 
     def forget(self) -> None:
         """Somebody has changed the pipeline: every event gets another chance."""
@@ -175,3 +193,4 @@ class Suspects:
         for known in self._steps.values():
             known.in_a_row, known.past = 0, True
             known.upto.clear()
+            known.taken.clear()

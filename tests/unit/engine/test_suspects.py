@@ -48,6 +48,21 @@ def test_where_places_do_not_last_it_is_careful_for_a_while() -> None:
     assert not suspects.careful(STEP, span(5, 6), CAREFUL_FOR)
 
 
+def test_care_ends_with_the_last_event_once_all_that_was_read_with_it_went_well() -> None:
+    suspects = failed(upto=100)
+    suspects.took(STEP, span(80, 99))
+    suspects.all_went_well()
+    assert suspects.searching(0)
+    suspects.took(STEP, span(80, 100))
+    suspects.life_over(0, 0)
+    suspects.all_went_well()
+    assert suspects.searching(0), "the step has failed on the rest of it"
+    suspects.took(STEP, span(80, 100))
+    assert suspects.careful(STEP, span(80, 100), 0), "there may be more of it"
+    suspects.all_went_well()
+    assert not suspects.searching(0)
+
+
 def test_sources_are_read_in_sips_while_it_is_looked_for_but_not_for_ever() -> None:
     suspects = failed(upto=100)
     assert suspects.searching(0)
