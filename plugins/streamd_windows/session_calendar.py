@@ -13,6 +13,7 @@ from streamd_windows.session_state import Session
 from streamd_windows.slices import NEVER
 
 _DAYS_PER_GAP = 16
+_LONGEST_DAY = 10_000  # ms; all the sessions of a day are looked at when it begins
 
 # (time to look, partition, number, session): the order in which sessions are emitted. A session
 # may be there twice; comparing never comes as far as to compare two sessions.
@@ -25,7 +26,7 @@ class Calendar:
     def __init__(self, gap: int, lateness: int) -> None:
         self._gap = gap
         self._lateness = lateness
-        self._day = max(1, gap // _DAYS_PER_GAP)
+        self._day = max(1, min(gap // _DAYS_PER_GAP, _LONGEST_DAY))
         self._today = NEVER
         self._near: list[Entry] = []
         self._far: dict[tuple[int, str], list[Session]] = {}
