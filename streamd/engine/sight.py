@@ -66,8 +66,8 @@ class Sight:
         if self._failure is not None:
             shown["error"] = _error(self._rejects[row])
         if isinstance(value, bytes):
-            return msgspec.json.encode({**shown, "bytes": base64_of(value)})
-        return _with_value(shown, value)
+            return _line({**shown, "bytes": base64_of(value)})
+        return _line({**shown, "value": value})
 
     @cached_property
     def _rejects(self) -> Sequence[Reject]:
@@ -89,13 +89,12 @@ def _readable(value: Any) -> Any:
         return value
 
 
-def _with_value(shown: dict[str, Any], value: Any) -> bytes:
-    shown["value"] = value
+def _line(shown: dict[str, Any]) -> bytes:
     try:
         line = msgspec.json.encode(shown)
+        strange = b"null" in line  # which may stand for NaN or an infinity
     except Exception:  # JSON has no form for something in it
-        line = b"null"
-    if b"null" in line:  # which may stand for NaN or an infinity
-        shown["value"] = plain(value)
-        line = msgspec.json.encode(shown)
+        strange = True
+    if strange:
+        line = msgspec.json.encode({name: plain(item) for name, item in shown.items()})
     return line

@@ -14,6 +14,7 @@ from typing import Self
 from weakref import WeakValueDictionary
 
 from streamd.api import Batch, Codec, Condition, Failure
+from streamd.engine.plain import plain
 from streamd.engine.sight import Sight
 from streamd.engine.signal import Signal
 from streamd.engine.tap_limits import Budget, Thinning
@@ -145,8 +146,9 @@ class Tap:
         if self._condition is not None:
             errors: dict[int, str] = {}
             met = self._condition(values, errors)
-            self.cannot_judge += len(errors)
-            self.reason = next(iter(errors.values()), self.reason)
+            if errors:
+                self.cannot_judge += len(errors)
+                self.reason = plain(next(iter(errors.values())))
         for at in met:
             self._keep(sight.text(rows[at], values[at]))
             if self._left == 0:

@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
@@ -254,6 +254,28 @@ def test_every_value_has_a_form(value: Any, field: str, text: Any) -> None:
         (one,) = shown(tap)
         assert one[field] == text
         assert not tap.ended
+
+
+def test_what_travels_with_a_value_has_a_form_too() -> None:
+    outlet = Outlet("p", "s")
+    batch = batch_of([b"\xff", 1], raws=[b"", b""], headers=[[("\udcff", b"x")], None])
+    with tap_on(outlet) as tap:
+        outlet.leaves("main", batch)
+        one, two = shown(tap)
+        assert (one["headers"], one["bytes"]) == ("[['\\udcff', 'x']]", "/w==")
+        assert two["value"] == 1
+        assert not tap.ended
+
+
+def test_so_has_what_a_condition_says() -> None:
+    def confused(values: Sequence[Any], errors: dict[int, str]) -> Sequence[int]:
+        errors[0] = "what is \udcff"
+        return []
+
+    outlet = Outlet("p", "s")
+    with tap_on(outlet, condition=confused) as tap:
+        outlet.leaves("main", events(1))
+        assert (tap.cannot_judge, tap.reason) == (1, "'what is \\udcff'")
 
 
 def test_what_is_shown_is_what_left_whatever_a_later_stage_does_to_it() -> None:
