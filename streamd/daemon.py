@@ -90,14 +90,16 @@ def _sole_user(state_dir: Path) -> Iterator[None]:
 class Daemon:
     """All pipelines of one configuration, and of those that replace it."""
 
-    def __init__(self, settings: Settings, state_dir: Path, early: _EarlyHangup) -> None:
+    def __init__(
+        self, settings: Settings, state_dir: Path, early: _EarlyHangup | None = None
+    ) -> None:
         self.settings = settings
         self.telemetry = Telemetry()
         self.supervisors: dict[str, Supervisor] = {}
         self._state_dir = state_dir
         self._log = structlog.get_logger()
         self._notifier = Notifier()
-        self._early = early
+        self._early = early or _EarlyHangup()
         self._started = anyio.Event()
         self._reload_wanted = Signal()
         self._reloader = Reloader(
