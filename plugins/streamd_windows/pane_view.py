@@ -14,16 +14,29 @@ from streamd_windows.slices import Slice, Slices
 class WindowView:
     """The window with this end. Nothing is copied: it shows the cells as they are when asked."""
 
-    __slots__ = ("_emitted", "_groups", "end")
+    __slots__ = ("_emitted", "_groups", "_layout", "_slices", "end", "made")
 
-    def __init__(self, slices: Slices, layout: Layout, end: int) -> None:
+    def __init__(self, slices: Slices, layout: Layout, end: int, made: int) -> None:
         self.end = end
+        self.made = made
+        self._slices = slices
+        self._layout = layout
+        self._look()
+
+    def refresh(self, made: int) -> None:
+        """Find the groups of cells that have been made since, told by a count of all."""
+        if self.made != made:
+            self.made = made
+            self._look()
+
+    def _look(self) -> None:
+        slices, end = self._slices, self.end
         self._groups: list[tuple[Slice, list[Group]]] = []
         self._emitted: list[Group] = []
         # By name: which partition a result belongs to must be the same in every run.
         for name in sorted(slices):
             held = slices[name].body.groups
-            groups = [held["p", pane] for pane in layout.panes(end) if ("p", pane) in held]
+            groups = [held["p", pane] for pane in self._layout.panes(end) if ("p", pane) in held]
             if groups:
                 self._groups.append((slices[name], groups))
             if (emitted := held.get(("e", end))) is not None:
@@ -74,8 +87,9 @@ class WindowView:
         """Events of a key that no row has shown."""
         return self.count(key) - self.emitted(key)[1]
 
-    def record(self, group: Group) -> None:
+    def record(self, group: Group, made: int) -> None:
         """Let `emitted` see a group that has been made since."""
+        self.made = made
         if not any(group is held for held in self._emitted):
             self._emitted.append(group)
 

@@ -46,6 +46,8 @@ class PaneWindower:
         self._pending: dict[int, dict[Key, None]] = {}
         # The window that `advance` is in the middle of: large ones are emitted over several calls.
         self._firing = NEVER
+        # How many groups of cells there have been: who is in the middle of a window looks anew.
+        self._made = 0
         # Up to here every window has been emitted, whatever partition it came by.
         self._passed = NEVER
         self._next_end = BEYOND
@@ -54,8 +56,10 @@ class PaneWindower:
     def body(self, partition: str) -> PaneBody:
         return PaneBody(self._columns.aggregates, partition)
 
-    def restored(self, slice_: Slice) -> None:  # noqa: ARG002
+    def restored(self, slice_: Slice) -> None:
         self._passed = NEVER  # it may be behind
+        if self._tracks:
+            slice_.done = 0  # a late key may have changed the order of the rows
         self._schedule()
 
     def revoked(self, slice_: Slice) -> None:
@@ -101,7 +105,7 @@ class PaneWindower:
         pending, self._pending = self._pending, {}
         fired = max(self._fired(slice_) for slice_ in self.slices.values())
         for end, keys in sorted(pending.items()):
-            view = WindowView(self.slices, self._layout, end)
+            view = self._view(end)
             least = 1 if end <= fired else self._early_events
             due = [key for key in keys if view.unseen(key) >= least]
             for made in self._repeat(view, watermark, due):
@@ -115,7 +119,7 @@ class PaneWindower:
         try:
             for end in self._due(watermark):
                 self._firing = end
-                yield from self._fire(WindowView(self.slices, self._layout, end))
+                yield from self._fire(self._view(end))
                 for slice_ in self.slices.values():
                     if slice_.fired < end:
                         slice_.fired, slice_.done, slice_.changed = end, 0, True
@@ -126,7 +130,7 @@ class PaneWindower:
 
     def early(self, watermark: int | None) -> Iterator[list[Chunk]]:
         for end in self._due(BEYOND):
-            view = WindowView(self.slices, self._layout, end)
+            view = self._view(end)
             changed = [k for _, keys in view.owned() for k in keys if view.unseen(k)]
             yield from self._repeat(view, watermark, changed)
 
@@ -176,6 +180,9 @@ class PaneWindower:
 
     # --- emitting ---
 
+    def _view(self, end: int) -> WindowView:
+        return WindowView(self.slices, self._layout, end, self._made)
+
     def _due(self, watermark: int) -> list[int]:
         """Ends of the windows to emit, each once, in order."""
         due: set[int] = set()
@@ -205,6 +212,7 @@ class PaneWindower:
     def _chunk(
         self, view: WindowView, slice_: Slice, keys: list[Key], watermark: int | None
     ) -> Chunk:
+        view.refresh(self._made)
         columns = view.columns(self._columns.aggregates, keys)
         panes = self._number(view, slice_, keys) if self._tracks else [0] * len(keys)
         shown = self._columns.names, self._columns.results(columns, keys)
@@ -214,9 +222,11 @@ class PaneWindower:
 
     def _number(self, view: WindowView, slice_: Slice, keys: list[Key]) -> list[int]:
         """Which row of its window and key each is, from 0; recorded as emitted."""
+        if ("e", view.end) not in slice_.body.groups:
+            self._made += 1
         group = slice_.body.touch("e", view.end)
         self._next_purge = min(self._next_purge, view.end + self._lateness)
-        view.record(group)
+        view.record(group, self._made)
         rows, events = group.fresh
         panes = []
         for key in keys:
@@ -240,6 +250,7 @@ class PaneWindower:
 
     def _schedule_pane(self, slice_: Slice, pane: int) -> None:
         if ("p", pane) not in slice_.body.groups:
+            self._made += 1
             self._next_end = min(self._next_end, self._layout.first_end(pane))
             self._next_purge = min(self._next_purge, self._expiry("p", pane))
 
