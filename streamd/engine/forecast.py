@@ -5,14 +5,13 @@ Runs nothing and opens nothing; what is in the state directory is not looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from msgspec import Struct
 
-from streamd.api import ConfigError, Stateful
-from streamd.engine.plan import routes
+from streamd.api import Stateful
 from streamd.engine.stages import identities
 from streamd.settings.construct import build, context_for
 from streamd.settings.diff import diff
@@ -86,7 +85,6 @@ def forecast(old: Settings, new: Settings) -> Forecast:
     refusals = [f"{what} cannot change while the daemon runs: restart it" for what in restart]
     pipelines = []
     for pipeline in new.pipelines:
-        refusals += _unroutable(pipeline)
         if pipeline.name in before:
             one = _Pipeline(before[pipeline.name], pipeline, old, new)
             pipelines.append(one.forecast(order=changes.pipelines[pipeline.name].order))
@@ -98,13 +96,6 @@ def forecast(old: Settings, new: Settings) -> Forecast:
         changes.removed,
         tuple(pipelines),
     )
-
-
-def _unroutable(pipeline: PipelineSpec) -> Iterator[str]:
-    try:
-        routes(pipeline)
-    except ConfigError as error:
-        yield str(error)
 
 
 class _Pipeline:

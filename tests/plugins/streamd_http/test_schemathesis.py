@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +45,11 @@ EXAMPLES = 60
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (port,) = free_ports(1)
     configuration = CONFIG.replace("PORT", str(port))
-    with Streamd(tmp_path_factory.mktemp("schemathesis") / "d", configuration):
+    with Streamd(tmp_path_factory.mktemp("schemathesis") / "d", configuration) as streamd:
+        deadline = time.monotonic() + 60
+        while streamd.get("/readyz")[0] != 200:
+            assert time.monotonic() < deadline, streamd.last_words()
+            time.sleep(0.05)
         yield f"http://127.0.0.1:{port}"
 
 

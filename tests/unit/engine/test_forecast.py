@@ -154,16 +154,6 @@ CASES: list[tuple[str, str, str, Stages, tuple[str, ...]]] = [
             "[streamd] log_level cannot change while the daemon runs: restart it",
         ),
     ),
-    (
-        "a wiring that cannot be",
-        BASE + DEAD,
-        DEAD
-        + BASE.replace(
-            'path = "out.jsonl"', 'path = "out.jsonl"\ninputs = ["main", "dead_letters"]'
-        ),
-        {"out": ("replaced", ("inputs",), "its queue stays, the new one writes it")},
-        ("pipeline.events.sink[1]: dead letters and other events need a sink each",),
-    ),
 ]
 IDS = [case[0] for case in CASES]
 
