@@ -53,7 +53,8 @@ class Record:
 
     `verdict` is what it is given up with. `rejected` means that the step has refused it. `epochs`
     are those of this life in which it was set aside. `times` is how often it is to be: of events
-    that are known by what they hold, several may look the same.
+    that are known by what they hold, several may look the same. `stored` means that it was set
+    aside for good, once at least.
     """
 
     since: float
@@ -63,6 +64,7 @@ class Record:
     verdict: DeadLetter | Drop | None = None
     rejected: bool = False
     times: int = 0
+    stored: bool = False
     epochs: list[int] = field(default_factory=list)
 
     @property
@@ -173,18 +175,25 @@ class Suspects:
             known.taken.clear()
 
     def life_over(self, durable_epoch: int, now: float) -> None:
-        """What was set aside for good, or never came again, is forgotten."""
+        """What was set aside for good, or never came again, is forgotten.
+
+        What is known by its content is remembered for as long as the step gets events one at a
+        time: its client sends it again, if with others that were not done yet.
+        """
         for suspect, record in list(self._records.items()):
             if record.epochs:
-                record.times -= sum(epoch <= durable_epoch for epoch in record.epochs)
-                record.epochs, record.seen = [], now
-                over = record.times <= 0
+                record.seen = now
+                record.stored |= min(record.epochs) <= durable_epoch
+                record.epochs = []
+            if record.stored:
+                over = not suspect.by_content or now - record.seen > CAREFUL_FOR
             else:
                 over = now - record.seen > _REMEMBERED_FOR
             if over:
                 del self._records[suspect]
         for known in self._steps.values():
-            known.past = known.last not in self._records
+            last = None if known.last is None else self._records.get(known.last)
+            known.past = last is None or last.stored
             known.taken.clear()
 
     def forget(self) -> None:

@@ -124,9 +124,20 @@ def test_of_events_that_look_the_same_each_is_given_up_for_itself() -> None:
         True,
         False,
     ]
-    suspects.life_over(1, 0)
-    assert [suspects.set_aside(one, epoch) is not None for epoch in (2, 3)] == [True, False]
-    suspects.life_over(2, 0)
+
+
+def test_what_was_set_aside_for_good_may_come_again_with_others_of_its_client() -> None:
+    suspects, one = failed(), Suspect(STEP, "main", "digest", 0)
+    give_up(suspects, one)
+    suspects.life_over(0, 0)
+    assert suspects.set_aside(one, 1) is not None
+    suspects.life_over(1, 10)
+    assert suspects.set_aside(one, 2) is not None
+    suspects.life_over(2, 20)
+    suspects.life_over(2, 20 + CAREFUL_FOR)
+    assert suspects.set_aside(one, 3) is not None
+    suspects.life_over(2, 400)
+    suspects.life_over(2, 401 + CAREFUL_FOR)
     assert suspects.set_aside(one, 3) is None
 
 
