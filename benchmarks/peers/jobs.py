@@ -47,7 +47,7 @@ JOBS: dict[str, Job] = {
     "sliding": Job(
         "sliding 10 s by 1 s, count by 1K keys", "sliding", 1_000, 200_000, 10_000, 1_000
     ),
-    "session": Job("session 0.3 s, count by 1K keys", "session", 1_000, 200_000, 301),
+    "session": Job("session 0.3 s, count by 1K keys", "session", 1_000, 100_000, 301),
     "join": Job("join within 0.1 s, 1K keys", "join", 1_000, 200_000, 101),
 }
 
