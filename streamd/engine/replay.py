@@ -66,7 +66,7 @@ async def replay(pipeline: Pipeline, request: ReplayRequest) -> list[RowAnswer]:
         _still_alive(pipeline)
         await parts.intake.progress.wait(_LOOK_AGAIN)
     returning: dict[int, tuple[Letter, Return]] = {}
-    await _prepare_to_encode(parts, request)
+    await _prepare(parts, request)
     try:
         async with parts.intake.between_batches():
             _still_alive(pipeline)
@@ -87,6 +87,16 @@ async def replay(pipeline: Pipeline, request: ReplayRequest) -> list[RowAnswer]:
         else RowAnswer("refused", sorting.refused[row])
         for row in range(len(request.rows))
     ]
+
+
+async def _prepare(parts: Parts, request: ReplayRequest) -> None:
+    """Let the codecs learn what they need while the chain goes on: who is asked may be slow.
+
+    Raises ReplayRefusedError.
+    """
+    await _prepare_to_encode(parts, request)
+    if any(preparing(parts.stages.codecs[source]) for source in parts.stages.sources):
+        await _prepare_to_decode(parts, _Sorting(parts, request).groups())
 
 
 async def _prepare_to_encode(parts: Parts, request: ReplayRequest) -> None:
