@@ -9,7 +9,7 @@ import anyio
 import msgspec
 import pytest
 
-from streamd.api import DEAD_LETTERS, Batch, Codec, ConfigError, DeadLetter, Rejected, Rejects
+from streamd.api import DEAD_LETTERS, Batch, Codec, DeadLetter, Rejected, Rejects
 from streamd.testing.batches import batch_of
 from streamd.testing.harness import pipeline, stage
 from tests.unit.engine.doubles import (
@@ -92,20 +92,6 @@ async def test_a_validator_that_taps_leaves_the_stream_as_it_was(
     assert numbers(plain) == list(range(10))
     assert not any("marks" in row for row in plain)
     assert numbers(marked) == list(range(0, 10, 2))
-
-
-@pytest.mark.parametrize("validator", [Marks, Fused])
-async def test_a_step_on_two_streams_may_not_write_one_of_them(
-    validator: Any, tmp_path: Path
-) -> None:
-    spec = pipeline(
-        source(topic_of(5, name="a"), "a", output="a"),
-        source(topic_of(5, name="b"), "b"),
-        stage("validate", "v", validator, inputs=("a", "main"), output="main"),
-        sink([]),
-    )
-    with pytest.raises(ConfigError):
-        await life_of(spec, tmp_path).run()
 
 
 @pytest.mark.parametrize("validator", [Marks, Fused])
