@@ -2,34 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
 from typing import Any
 
 import pytest
 
 from streamd_expressions import EvaluationError, compile_expression
-
-EVENT: dict[str, Any] = {
-    "payload": {
-        "age": 30,
-        "amount": 20.5,
-        "tier": "gold",
-        "odd-key": 7,
-        "nothing": None,
-        "flag": True,
-        "class": {"from": "a keyword"},
-        "__typename": "Order",
-    },
-    "items": [{"id": 1}, {"id": 2}],
-    "tags": ["a", "b"],
-    "empty": "",
-    "big": 2**60 + 1,
-    "price": decimal.Decimal("1.10"),
-    "at": datetime.datetime(2024, 1, 31, 12, tzinfo=datetime.UTC),
-    "né": "accent",
-    "blob": b"xyz",
-}
+from tests.plugins.streamd_expressions.event import EVENT
 
 
 @pytest.mark.parametrize(
