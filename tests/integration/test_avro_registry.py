@@ -116,7 +116,7 @@ async def test_a_registry_that_is_down_slow_and_broken_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("streamd.engine.preparation.backoff", lambda _tries: 0.05)
+    monkeypatch.setattr("streamd.engine.preparation.backoff", lambda *_: 0.05)
     (port,) = free_ports(1)
     server = RegistryServer()
     number = server.add("events-value", record("N", ("n", "int")))
