@@ -86,7 +86,10 @@ def crash_many(seeds: int) -> None:
         crash_and_check(seed)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize(
+    "seed",
+    [pytest.param(seed, marks=[pytest.mark.soak] if seed >= 20 else []) for seed in range(60)],
+)
 def test_a_kill_at_any_await_of_the_search(seed: int) -> None:
     crash_and_check(seed)
 
@@ -94,7 +97,7 @@ def test_a_kill_at_any_await_of_the_search(seed: int) -> None:
 def test_a_kill_at_single_awaits_of_a_process() -> None:
     whole = run_for(10**9, Poisoned(3).live)
     assert whole is not None
-    for step in range(1, whole, 61):
+    for step in range(1, whole, 127):
         world = Poisoned(3)
         assert run_for(step, world.live) is None
         assert run_for(10**9, world.live) is not None
