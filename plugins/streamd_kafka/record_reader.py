@@ -35,6 +35,10 @@ class RecordReader(PartitionRecords):  # type: ignore[misc]
             records._check_crcs,
             records._isolation_level,
         )
+        # A generator that nobody starts holds its PartitionRecords, which holds it: a circle around
+        # the bytes of the fetch, that only the garbage collector would ever free.
+        for circle in (records._records_iterator, self._records_iterator):
+            circle.close()
         self.exhausted = False
         self._batch: Any = None
         self._rows: Iterator[Any] = iter(())
