@@ -1,106 +1,127 @@
 """Cells that remember what has changed: the state of one pane of one partition.
 
-What an epoch adds is itself a small aggregate (`fresh`). A checkpoint writes that, as one piece,
-and merges it into the whole: its cost follows what came, whatever is held, and a set of users or
-a list of numbers is never written twice. Reading the pieces back in their order and merging them
-gives the whole again. When the pieces hold much more than the whole does, the whole is written as
-one piece and the others go.
+What comes is itself a small aggregate (`fresh`). A checkpoint writes that, as one piece, and merges
+it into the whole: its cost follows what came, whatever is held, and a set of users or a list of
+numbers is never written twice. Reading the pieces back in their order and merging them gives the
+whole again. When the pieces hold much more than the whole does, the whole is written as one piece
+and the others go.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from streamd_windows.aggregates import Aggregate, Cells
 from streamd_windows.keys import Key
-from streamd_windows.packing import key_of, pack, unpack
+from streamd_windows.shards import COUNT, Piece, PieceName, Shard, encode, scatter, shard_of
 
-# Pieces may hold this many cells more than twice the whole before they are merged.
-_SLACK = 64
+# Cells of a group that is one shard; beyond that it is split.
+SPLIT = 32_768
+# Cells that a group which is split lets come before it spreads them over its shards.
+SPREAD = 8192
 
 
 class Group:
     """Columns of cells. The first column has a cell for every key.
 
-    `whole` has what earlier checkpoints know, `fresh` what has come since.
+    Whoever adds to `fresh` calls `settle` after it.
     """
 
-    __slots__ = ("first", "fresh", "next", "stored", "whole")
+    __slots__ = ("_aggregates", "_gone", "_partition", "_shards", "fresh")
 
-    def __init__(self, aggregates: Sequence[Aggregate]) -> None:
-        self.whole: list[Cells] = [aggregate.cells() for aggregate in aggregates]
-        self.fresh: list[Cells] = [aggregate.cells() for aggregate in aggregates]
-        # The pieces that the store has are numbered from `first` up to `next`.
-        self.first = 0
-        self.next = 0
-        self.stored = 0
+    def __init__(self, aggregates: Sequence[Aggregate], partition: str) -> None:
+        self._aggregates = aggregates
+        self._partition = partition
+        self.fresh: list[Cells] = self._none()
+        self._shards = [Shard(aggregates)]
+        self._gone: list[Piece] = []
 
     def __len__(self) -> int:
-        """How many cells are held, about: a key that is both whole and fresh counts twice."""
-        return len(self.whole[0]) + len(self.fresh[0])
+        """How many cells are held, about: a key may be in what has come of late once more."""
+        return len(self.fresh[0]) + sum(len(s.whole[0]) + s.waiting for s in self._shards)
 
-    def parts(self, column: int) -> list[Cells]:
-        """The cells of a column, in the order in which they came: what `combine` takes."""
-        return [cells for cells in (self.whole[column], self.fresh[column]) if cells]
+    @property
+    def split(self) -> bool:
+        """Whether it has shards."""
+        return len(self._shards) > 1
+
+    def settle(self) -> None:
+        """Keep what is fresh small enough for a processor's cache."""
+        came = len(self.fresh[0])
+        if self.split and came >= SPREAD:
+            self._spread()
+            fullest = max(self._shards, key=lambda shard: shard.waiting)
+            if fullest.due():  # one at a time: it takes some 10 ms
+                fullest.merge(self._aggregates, self._partition)
+        elif came >= SPLIT:
+            self._split()
+
+    def parts(self, column: int, shard: int | None) -> list[Cells]:
+        """The cells of a column, in the order in which they came; of a shard, or all."""
+        if shard is not None:
+            if not self.split:
+                self._split()
+            self._spread()
+        shards = self._shards if shard is None else [self._shards[shard]]
+        for each in shards:
+            each.merge(self._aggregates, self._partition)
+        held = [each.whole[column] for each in shards]
+        return [cells for cells in (*held, self.fresh[column]) if cells]
 
     def value(self, column: int, key: Key) -> int:
         """A count's cell, 0 where there is none."""
-        count: int = self.whole[column].get(key, 0) + self.fresh[column].get(key, 0)
+        shard = self._shards[shard_of(key) if self.split else 0]
+        if shard.waiting:
+            shard.merge(self._aggregates, self._partition)
+        count: int = shard.whole[column].get(key, 0) + self.fresh[column].get(key, 0)
         return count
 
-    def take(self, aggregates: Sequence[Aggregate]) -> list[tuple[int, bytes | None]]:
-        """The pieces to write or (None) to remove since the last call, by number."""
-        if not self.fresh[0]:
-            return []
-        piece = _encode(aggregates, self.fresh)
-        self.stored += len(self.fresh[0])
-        for aggregate, whole, fresh in zip(aggregates, self.whole, self.fresh, strict=True):
-            aggregate.absorb(whole, fresh)
-        self.fresh = [aggregate.cells() for aggregate in aggregates]
-        gone: list[tuple[int, bytes | None]] = []
-        if self.stored > 2 * len(self.whole[0]) + _SLACK:
-            piece = _encode(aggregates, self.whole)
-            gone = self.drop()
-            self.first = self.next
-            self.stored = len(self.whole[0])
-        self.next += 1
-        return [*gone, (self.next - 1, piece)]
+    def take(self) -> list[Piece]:
+        """The pieces to write or (None) to remove since the last call, by name."""
+        self._store()
+        gone, self._gone = self._gone, []
+        taken = [shard.take(index) for index, shard in enumerate(self._shards)]
+        return [*gone, *(piece for pieces in taken for piece in pieces)]
 
-    def drop(self) -> list[tuple[int, bytes | None]]:
+    def drop(self) -> list[Piece]:
         """What removes all pieces from the store."""
-        return [(number, None) for number in range(self.first, self.next)]
+        held = [shard.drop(index) for index, shard in enumerate(self._shards)]
+        return [*self._gone, *(piece for pieces in held for piece in pieces)]
 
-    def restore(
-        self, aggregates: Sequence[Aggregate], pieces: Iterable[tuple[int, bytes]], partition: str
-    ) -> None:
+    def restore(self, pieces: Iterable[tuple[PieceName, bytes]]) -> None:
         """Become what the pieces hold."""
-        ordered = sorted(pieces)
-        self.first, self.next = ordered[0][0], ordered[-1][0] + 1
-        for _, data in ordered:
-            columns = _decode(aggregates, data, partition)
-            self.stored += len(columns[0])
-            for aggregate, whole, cells in zip(aggregates, self.whole, columns, strict=True):
-                aggregate.absorb(whole, cells)
+        found: dict[int, list[tuple[int, bytes]]] = {}
+        for (index, number), data in pieces:
+            found.setdefault(index, []).append((number, data))
+        if max(found) > 0:
+            self._shards = [Shard(self._aggregates) for _ in range(COUNT)]
+        for index in sorted(found):
+            self._shards[index].restore(self._aggregates, found[index], self._partition)
 
+    def _none(self) -> list[Cells]:
+        return [aggregate.cells() for aggregate in self._aggregates]
 
-def _encode(aggregates: Sequence[Aggregate], columns: Sequence[Cells]) -> bytes:
-    keys = list(columns[0])
-    data: list[Any] = [keys, list(columns[0].values())]
-    for aggregate, cells in zip(aggregates[1:], columns[1:], strict=True):
-        encode, get = aggregate.encode, cells.get
-        data.append([None if (cell := get(key)) is None else encode(cell) for key in keys])
-    return pack(data)
+    def _store(self) -> None:
+        """Nothing is fresh after that."""
+        if self.split:
+            self._spread()
+        elif self.fresh[0]:
+            self._shards[0].absorb(self._aggregates, self.fresh)
+            self.fresh = self._none()
+            if len(self._shards[0].whole[0]) > SPLIT:
+                self._split()
 
+    def _spread(self) -> None:
+        if not self.fresh[0]:
+            return
+        for shard, keys in zip(self._shards, scatter(self.fresh[0]), strict=True):
+            if keys:
+                shard.add(encode(self._aggregates, self.fresh, keys), len(keys))
+        self.fresh = self._none()
 
-def _decode(aggregates: Sequence[Aggregate], data: bytes, partition: str) -> list[Cells]:
-    packed, *columns = unpack(data)
-    keys = [key_of(key) for key in packed]
-    decoded = []
-    for aggregate, column in zip(aggregates, columns, strict=True):
-        cells, decode = aggregate.cells(), aggregate.decode
-        for key, cell in zip(keys, column, strict=True):
-            if cell is not None:
-                cells[key] = decode(cell, partition)
-        decoded.append(cells)
-    return decoded
+    def _split(self) -> None:
+        """From now on by shard."""
+        one = self._shards[0]
+        self._gone += one.drop(0)
+        self._shards = one.split(self._aggregates)
+        self._spread()

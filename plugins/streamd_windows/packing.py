@@ -38,6 +38,15 @@ def unpack(data: bytes) -> Any:
     return _decode(data[1:])
 
 
+def pack_block(value: Any) -> bytes:
+    """A part of what will be packed."""
+    return _encode(value)
+
+
+def unpack_block(data: bytes) -> Any:
+    return _decode(data)
+
+
 def pack_key(parts: tuple[Any, ...]) -> bytes:
     """The name of a piece of state."""
     return _encode(parts)

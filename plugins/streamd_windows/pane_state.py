@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from streamd.api import Misconfigured
 from streamd_windows.aggregates import Aggregate, Count
 from streamd_windows.cells import Group
+from streamd_windows.shards import PieceName
 from streamd_windows.slices import SubKey
 
 # "p": the aggregates of a pane, by its start. "e": what has been emitted of a window, by its end:
@@ -35,28 +37,33 @@ class PaneBody:
         self._touched.add(name)
         group = self.groups.get(name)
         if group is None:
-            group = self.groups[name] = Group(self._aggregates[kind])
+            group = self.groups[name] = Group(self._aggregates[kind], self._partition)
         return group
 
     def drop(self, name: Name) -> None:
         """Forget a group."""
         group = self.groups.pop(name)
         self._touched.discard(name)
-        self._gone += [(*name, number) for number, _ in group.drop()]
+        self._gone += [(*name, *piece) for piece, _ in group.drop()]
 
     def changes(self) -> Iterator[tuple[SubKey, bytes | None]]:
         for sub in self._gone:
             yield sub, None
         for kind, at in sorted(self._touched):
-            for number, data in self.groups[kind, at].take(self._aggregates[kind]):
-                yield (kind, at, number), data
+            for piece, data in self.groups[kind, at].take():
+                yield (kind, at, *piece), data
         self._gone = []
         self._touched.clear()
 
     def restore(self, rows: list[tuple[SubKey, bytes]]) -> None:
-        pieces: dict[Name, list[tuple[int, bytes]]] = {}
-        for (kind, at, number), data in rows:
-            pieces.setdefault((kind, at), []).append((number, data))
+        pieces: dict[Name, list[tuple[PieceName, bytes]]] = {}
+        for (kind, at, *piece), data in rows:
+            if len(piece) != 2:
+                raise Misconfigured(
+                    "state of windows that an earlier version wrote: run that version until they"
+                    " are closed, or set reset_state = true on the stage"
+                )
+            pieces.setdefault((kind, at), []).append(((piece[0], piece[1]), data))
         for name in sorted(pieces):
-            group = self.groups[name] = Group(self._aggregates[name[0]])
-            group.restore(self._aggregates[name[0]], pieces[name], self._partition)
+            group = self.groups[name] = Group(self._aggregates[name[0]], self._partition)
+            group.restore(pieces[name])

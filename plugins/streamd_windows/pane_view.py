@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from streamd_windows.aggregates import Aggregate, Cells
 from streamd_windows.cells import Group
 from streamd_windows.keys import Key
 from streamd_windows.layout import Layout
+from streamd_windows.shards import COUNT, scatter
 from streamd_windows.slices import Slice, Slices
+
+
+class Owned(NamedTuple):
+    """Keys whose results belong to a partition, with `before` others of it before them.
+
+    `shard` is theirs, None if they are of several.
+    """
+
+    slice: Slice
+    shard: int | None
+    before: int
+    keys: list[Key]
 
 
 class WindowView:
@@ -42,20 +56,26 @@ class WindowView:
             if (emitted := held.get(("e", end))) is not None:
                 self._emitted.append(emitted)
 
-    def owned(self) -> Iterator[tuple[Slice, list[Key]]]:
+    def owned(self) -> Iterator[Owned]:
         """All keys, by the partition that their results belong to: the first that has the key.
 
-        In the order in which the keys came, pane by pane. That too is the same in every run.
+        By shard, and in each in the order in which the keys came, pane by pane: whether groups are
+        split or not, that too is the same in every run.
         """
-        if len(self._groups) == 1:
-            slice_, groups = self._groups[0]
-            yield slice_, list(_union(groups))
-            return
-        seen: set[Key] = set()
+        split = any(group.split for _, groups in self._groups for group in groups)
+        shards = range(COUNT) if split else [None]
+        earlier: list[Group] = []
         for slice_, groups in self._groups:
-            mine = [key for key in _union(groups) if key not in seen]
-            seen.update(mine)
-            yield slice_, mine
+            before = 0
+            for shard in shards:
+                keys = _union([part for group in groups for part in group.parts(0, shard)])
+                for part in [part for group in earlier for part in group.parts(0, shard)]:
+                    keys = [key for key in keys if key not in part]
+                if shard is None:
+                    keys = [key for part in scatter(keys) for key in part]
+                yield Owned(slice_, shard, before, keys)
+                before += len(keys)
+            earlier += groups
 
     def owned_of(self, keys: Iterable[Key]) -> Iterator[tuple[Slice, list[Key]]]:
         """The same for some keys; those that the window does not have are left out."""
@@ -66,11 +86,16 @@ class WindowView:
                 del left[key]
             yield slice_, mine
 
-    def columns(self, aggregates: Sequence[Aggregate], keys: Sequence[Key]) -> list[Cells]:
-        """The cells of some keys, merged over panes and partitions; to be read only."""
+    def columns(
+        self, aggregates: Sequence[Aggregate], keys: Sequence[Key], shard: int | None
+    ) -> list[Cells]:
+        """The cells of some keys, merged over panes and partitions; to be read only.
+
+        `shard` is the one of all keys, None if they are of several.
+        """
         columns = []
         for number, aggregate in enumerate(aggregates):
-            parts = [p for _, gs in self._groups for g in gs for p in g.parts(number)]
+            parts = [p for _, gs in self._groups for g in gs for p in g.parts(number, shard)]
             columns.append(aggregate.pick(parts, keys))
         return columns
 
@@ -94,11 +119,10 @@ class WindowView:
             self._emitted.append(group)
 
 
-def _union(groups: Sequence[Group]) -> Iterable[Key]:
-    parts = [part for group in groups for part in group.parts(0)]
+def _union(parts: Sequence[Cells]) -> list[Key]:
     if len(parts) == 1:
-        return parts[0]
-    union = dict.fromkeys(parts[0]) if parts else {}
-    for part in parts[1:]:
+        return list(parts[0])
+    union: dict[Key, None] = {}
+    for part in parts:
         union.update(dict.fromkeys(part))
-    return union
+    return list(union)

@@ -13,7 +13,8 @@ from streamd_windows.rows import Chunk, Columns, Rows
 from streamd_windows.slices import NEVER, Slice, Slices
 from streamd_windows.watermarks import BEYOND
 
-_CHUNK = 1000
+# Rows that are made at a time.
+CHUNK = 1000
 
 
 class PaneWindower:
@@ -93,6 +94,7 @@ class PaneWindower:
             self._schedule_pane(rows.slice, pane)
             group = rows.slice.body.touch("p", pane)
             self._columns.update(group.fresh, part.keys, part)
+            group.settle()
             if self._early_events:
                 for end in self._layout.ends(pane, self._fired(rows.slice), BEYOND):
                     self._pending.setdefault(end, {}).update(dict.fromkeys(part.keys))
@@ -131,7 +133,7 @@ class PaneWindower:
     def early(self, watermark: int | None) -> Iterator[list[Chunk]]:
         for end in self._due(BEYOND):
             view = self._view(end)
-            changed = [k for _, keys in view.owned() for k in keys if view.unseen(k)]
+            changed = [key for owned in view.owned() for key in owned.keys if view.unseen(key)]
             yield from self._repeat(view, watermark, changed)
 
     def horizon(self) -> int | None:
@@ -194,26 +196,31 @@ class PaneWindower:
 
     def _fire(self, view: WindowView) -> Iterator[list[Chunk]]:
         """Every row of a window. `done` follows: after a crash the rest comes, and only it."""
-        for slice_, keys in view.owned():
-            while slice_.fired < view.end and slice_.done < len(keys):
-                block = keys[slice_.done : slice_.done + _CHUNK]
+        for slice_, shard, before, keys in view.owned():
+            while slice_.fired < view.end and (at := slice_.done - before) < len(keys):
+                block = keys[at : at + CHUNK]
                 slice_.done += len(block)
                 slice_.changed = True
-                yield [self._chunk(view, slice_, block, view.end)]
+                yield [self._chunk(view, slice_, block, view.end, shard)]
 
     def _repeat(
         self, view: WindowView, watermark: int | None, keys: list[Key]
     ) -> Iterator[list[Chunk]]:
         """Rows of a window before it closes, or once more after that."""
         for slice_, mine in view.owned_of(keys):
-            for at in range(0, len(mine), _CHUNK):
-                yield [self._chunk(view, slice_, mine[at : at + _CHUNK], watermark)]
+            for at in range(0, len(mine), CHUNK):
+                yield [self._chunk(view, slice_, mine[at : at + CHUNK], watermark)]
 
     def _chunk(
-        self, view: WindowView, slice_: Slice, keys: list[Key], watermark: int | None
+        self,
+        view: WindowView,
+        slice_: Slice,
+        keys: list[Key],
+        watermark: int | None,
+        shard: int | None = None,
     ) -> Chunk:
         view.refresh(self._made)
-        columns = view.columns(self._columns.aggregates, keys)
+        columns = view.columns(self._columns.aggregates, keys, shard)
         panes = self._number(view, slice_, keys) if self._tracks else [0] * len(keys)
         shown = self._columns.names, self._columns.results(columns, keys)
         span = view.end - self._layout.size, view.end
@@ -234,6 +241,7 @@ class PaneWindower:
             panes.append(emitted)
             rows[key] += 1
             events[key] += view.count(key) - seen
+        group.settle()
         return panes
 
     # --- forgetting ---

@@ -57,6 +57,16 @@ class Aggregate:
         """The inverse of `encode`; `partition` is where the cell's events come from."""
         return data
 
+    def absorb_encoded(
+        self, into: Cells, keys: Sequence[Key], data: Sequence[Any], partition: str
+    ) -> None:
+        """Merge encoded cells of these keys into `into`; `data` has None where there is none."""
+        cells, decode = self.cells(), self.decode
+        for key, cell in zip(keys, data, strict=True):
+            if cell is not None:
+                cells[key] = decode(cell, partition)
+        self.absorb(into, cells)
+
     def results(self, cells: Cells, keys: Iterable[Key]) -> list[Any]:
         """The results for these keys."""
         result, get = self.result, cells.get

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fractions import Fraction
-from itertools import islice, repeat
+from itertools import repeat
 from operator import add
 from typing import Any
 
@@ -22,7 +22,6 @@ from streamd_windows.keys import Key
 INT_LIMIT = 1 << 63
 FLOAT_LIMIT = 1e290
 _COMPRESS_ABOVE = 64
-_BLOCK = 1000
 
 
 def is_number(value: Any) -> bool:
@@ -53,21 +52,23 @@ class Count(Aggregate):
         return mine + other
 
     def absorb(self, into: Cells, other: Cells) -> None:
-        if not into:
-            into.update(other)
-            return
-        # Where a million keys are held none of them is in the processor's cache. A loop in C waits
-        # for several at once, and what it has brought is there when they are stored.
-        keys, cells = iter(other), iter(other.values())
-        while block := list(islice(keys, _BLOCK)):
-            held = list(map(into.get, block, repeat(0)))
-            dict.update(into, dict(zip(block, map(add, held, islice(cells, _BLOCK)), strict=True)))
+        _add(into, other, other.values())
 
     def pick(self, parts: Sequence[Cells], keys: Sequence[Key]) -> Cells:
+        if len(parts) == 1:
+            return parts[0]
         counts = [0] * len(keys)
         for part in parts:
             counts = list(map(add, counts, map(part.get, keys, repeat(0))))
         return dict(zip(keys, counts, strict=True))
+
+    def absorb_encoded(
+        self, into: Cells, keys: Sequence[Key], data: Sequence[int | None], partition: str
+    ) -> None:
+        if None in data:  # some keys have no value to count
+            super().absorb_encoded(into, keys, data, partition)
+            return
+        _add(into, keys, data)
 
     def results(self, cells: Cells, keys: Iterable[Key]) -> list[Any]:
         get = cells.get
@@ -227,6 +228,12 @@ class Extreme(Aggregate):
 
     def result(self, cell: float | None) -> float | None:
         return None if cell is None else cell + 0  # -0.0 becomes 0.0, whichever came first
+
+
+def _add(counts: Cells, keys: Collection[Key], more: Iterable[Any]) -> None:
+    """Add to counts, in C: twice as fast as a loop that sets items of a Counter."""
+    held = map(counts.get, keys, repeat(0))
+    dict.update(counts, zip(keys, map(add, held, more), strict=True))
 
 
 def compress(cell: list[Any]) -> None:

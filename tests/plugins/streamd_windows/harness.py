@@ -10,6 +10,7 @@ import msgspec
 
 from streamd.api import Batch, Rejects, Span
 from streamd.testing import FakeClock, stage_context
+from streamd_windows import cells, panes, shards
 from streamd_windows.stage import WindowStage
 
 START = 1_763_548_200_000  # 2025-11-19T10:30:00Z
@@ -96,6 +97,16 @@ class Sink:
                     assert known == row["id"] or not self.steady, place
 
 
+# Cells before a group is split, cells that come and cells that wait before they are merged, and
+# rows that are emitted at a time.
+LIMITS = [(cells.SPLIT, cells.SPREAD, shards.WAITING, panes.CHUNK), (2, 1, 0, 1), (4, 3, 5, 2)]
+
+
+def limit(split: int, spread: int, waiting: int, chunk: int) -> None:
+    """Set the limits of all windows."""
+    cells.SPLIT, cells.SPREAD, shards.WAITING, panes.CHUNK = split, spread, waiting, chunk
+
+
 class Run:
     """One source with several partitions, the stage, its store and its sink.
 
@@ -121,6 +132,8 @@ class Run:
     def restart(self) -> None:
         """A new process: what is not in the store is forgotten."""
         self.clock.advance(1)
+        # Each life keeps its cells in another way, which nobody must notice.
+        limit(*self.random.choice(LIMITS))
         self.stage = self.build(self.clock)
         self.positions = dict(self.stored_positions)
         rows = [(partition, key, value) for (partition, key), value in self.store.items()]

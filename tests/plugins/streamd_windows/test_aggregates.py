@@ -281,21 +281,27 @@ def test_arguments_may_hold_commas() -> None:
 def test_a_group_is_what_its_pieces_hold(epochs: list[list[str]]) -> None:
     """Also when pieces are merged on the way; and the pieces stay few."""
     aggregates = [aggregate_of("count(v)"), aggregate_of("collect(v, 3)")]
-    group, store = Group(aggregates), dict[int, bytes]()
+    group, store = Group(aggregates, "p"), dict[tuple[int, int], bytes]()
     for epoch, keys in enumerate(epochs * 5):
         order = [(epoch, "p", n) for n in range(len(keys))]
         for aggregate, cells in zip(aggregates, group.fresh, strict=True):
             aggregate.update(cells, keys, keys, order)
-        for number, piece in group.take(aggregates):
+        group.settle()
+        for name, piece in group.take():
             if piece is None:
-                del store[number]
+                del store[name]
             else:
-                store[number] = piece
+                store[name] = piece
     assert len(store) <= 2 * 6 + 64 + 1
-    assert sorted(store) == list(range(group.first, group.next))
     if store:
-        other = Group(aggregates)
-        other.restore(aggregates, store.items(), "p")
-        assert [list(cells.items()) for cells in other.whole] == [
-            list(cells.items()) for cells in group.whole
-        ]
+        other = Group(aggregates, "p")
+        other.restore(store.items())
+        for column in range(2):
+            assert _listed(other, column) == _listed(group, column)
+    gone = {name for name, _ in group.drop()}
+    assert gone == store.keys()
+
+
+def _listed(group: Group, column: int) -> list[tuple[Any, Any]]:
+    """Cells in their order."""
+    return [item for cells in group.parts(column, None) for item in cells.items()]

@@ -1,0 +1,151 @@
+"""The keys of a large group, spread over shards: each is small enough for a processor's cache.
+
+In a dict of a million keys each look at one is three waits for memory. So what comes to a large
+group is kept as the bytes that go into the store anyway, apart by shard, and merged only when
+somebody asks, or when much has come: then one shard at a time, many cells at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+from zlib import crc32
+
+from streamd_windows.aggregates import Aggregate, Cells
+from streamd_windows.keys import Key
+from streamd_windows.packing import key_of, pack, pack_block, packed_key, unpack, unpack_block
+
+COUNT = 16  # a power of two
+# Cells that wait to be merged are at most twice those of the shard, or this many.
+WAITING = 4096
+# Pieces in the store may hold this many cells more than twice the shard before it is rewritten.
+_SLACK = 64
+
+# Name of a piece of state in its group: shard, number.
+PieceName = tuple[int, int]
+Piece = tuple[PieceName, bytes | None]
+
+
+def shard_of(key: Key) -> int:
+    """The same in every run, unlike `hash`: the order of results depends on it."""
+    return crc32(key.encode() if type(key) is str else packed_key(key)) & (COUNT - 1)
+
+
+def scatter(keys: Iterable[Key]) -> list[list[Key]]:
+    """The keys of each shard, in the order given."""
+    parts: list[list[Key]] = [[] for _ in range(COUNT)]
+    add = [part.append for part in parts]
+    for key in keys:  # `shard_of`, spelled out: a call costs as much again
+        add[crc32(key.encode() if type(key) is str else packed_key(key)) & (COUNT - 1)](key)
+    return parts
+
+
+class Shard:
+    """Columns of cells (`whole`), and blocks of bytes that are still to be merged into them.
+
+    `waiting` counts the cells in those. The pieces in the store are numbered from `first` up to
+    `next` and hold `stored` cells.
+    """
+
+    __slots__ = ("_blocks", "_new", "_rewritten", "first", "next", "stored", "waiting", "whole")
+
+    def __init__(self, aggregates: Sequence[Aggregate], first: int = 0) -> None:
+        self.whole: list[Cells] = [aggregate.cells() for aggregate in aggregates]
+        self.waiting = 0
+        self.first = self.next = first
+        self.stored = 0
+        self._blocks: list[bytes] = []
+        self._new: list[bytes] = []  # what the store does not have
+        self._rewritten = False  # ... and whether it replaces what the store has
+
+    def add(self, block: bytes, cells: int) -> None:
+        """Take a block, to be merged later."""
+        self._blocks.append(block)
+        self._new.append(block)
+        self.waiting += cells
+        self.stored += cells
+
+    def absorb(self, aggregates: Sequence[Aggregate], columns: Sequence[Cells]) -> None:
+        """Take cells over, merged at once."""
+        self._new.append(encode(aggregates, columns, columns[0]))
+        self.stored += len(columns[0])
+        for aggregate, whole, cells in zip(aggregates, self.whole, columns, strict=True):
+            aggregate.absorb(whole, cells)
+        self._shrink(aggregates)
+
+    def due(self) -> bool:
+        """Whether what waits should be merged."""
+        return self.waiting > max(2 * len(self.whole[0]), WAITING)
+
+    def merge(self, aggregates: Sequence[Aggregate], partition: str) -> None:
+        """Let `whole` hold everything."""
+        if not self._blocks:
+            return
+        for block in self._blocks:
+            self._merge(aggregates, block, partition)
+        self._blocks = []
+        self.waiting = 0
+        self._shrink(aggregates)
+
+    def take(self, index: int) -> list[Piece]:
+        """The pieces to write or (None) to remove since the last call."""
+        if not self._new:
+            return []
+        gone = []
+        if self._rewritten:
+            gone = self.drop(index)
+            self.first, self._rewritten = self.next, False
+        piece, self._new = pack(self._new), []
+        self.next += 1
+        return [*gone, ((index, self.next - 1), piece)]
+
+    def drop(self, index: int) -> list[Piece]:
+        """What removes all pieces from the store."""
+        return [((index, number), None) for number in range(self.first, self.next)]
+
+    def restore(
+        self, aggregates: Sequence[Aggregate], pieces: Iterable[tuple[int, bytes]], partition: str
+    ) -> None:
+        """Become what the pieces hold."""
+        ordered = sorted(pieces)
+        self.first, self.next = ordered[0][0], ordered[-1][0] + 1
+        for _, piece in ordered:
+            for block in unpack(piece):
+                self.stored += self._merge(aggregates, block, partition)
+
+    def split(self, aggregates: Sequence[Aggregate]) -> list[Shard]:
+        """All of its cells, each in the shard of its key."""
+        shards = []
+        for keys in scatter(self.whole[0]):
+            shard = Shard(aggregates, self.next)
+            columns = [{key: cells[key] for key in keys if key in cells} for cells in self.whole]
+            if keys:
+                shard.absorb(aggregates, columns)
+            shards.append(shard)
+        return shards
+
+    def _merge(self, aggregates: Sequence[Aggregate], block: bytes, partition: str) -> int:
+        """Returns how many keys the block has."""
+        packed, *columns = unpack_block(block)
+        keys = packed if {str}.issuperset(map(type, packed)) else [key_of(key) for key in packed]
+        for aggregate, whole, data in zip(aggregates, self.whole, columns, strict=True):
+            aggregate.absorb_encoded(whole, keys, data, partition)
+        return len(keys)
+
+    def _shrink(self, aggregates: Sequence[Aggregate]) -> None:
+        """Rather than pieces that hold much more than the whole does, write the whole."""
+        if self.stored > 2 * len(self.whole[0]) + _SLACK:
+            self.stored = len(self.whole[0])
+            self._new = [encode(aggregates, self.whole, self.whole[0])]
+            self._rewritten = True
+
+
+def encode(
+    aggregates: Sequence[Aggregate], columns: Sequence[Cells], keys: Collection[Key]
+) -> bytes:
+    """The cells of some keys as a block; all of them must be in the first column."""
+    data: list[Any] = [list(keys), list(map(columns[0].__getitem__, keys))]
+    for aggregate, cells in zip(aggregates[1:], columns[1:], strict=True):
+        to_data, get = aggregate.encode, cells.get
+        data.append([None if (cell := get(key)) is None else to_data(cell) for key in keys])
+    return pack_block(data)
