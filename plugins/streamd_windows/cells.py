@@ -5,6 +5,8 @@ it into the whole: its cost follows what came, whatever is held, and a set of us
 numbers is never written twice. Reading the pieces back in their order and merging them gives the
 whole again. When the pieces hold much more than the whole does, the whole is written as one piece
 and the others go.
+
+A group with many keys is split into shards, and what comes to it goes there as bytes at once.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ class Group:
         self._aggregates = aggregates
         self._partition = partition
         self.fresh: list[Cells] = self._none()
-        self._shards = [Shard(aggregates)]
+        self._shards = [Shard(aggregates, partition)]
         self._gone: list[Piece] = []
 
     def __len__(self) -> int:
@@ -52,7 +54,7 @@ class Group:
             self._spread()
             fullest = max(self._shards, key=lambda shard: shard.waiting)
             if fullest.due():  # one at a time: it takes some 10 ms
-                fullest.merge(self._aggregates, self._partition)
+                fullest.merge()
         elif came >= SPLIT:
             self._split()
 
@@ -64,7 +66,7 @@ class Group:
             self._spread()
         shards = self._shards if shard is None else [self._shards[shard]]
         for each in shards:
-            each.merge(self._aggregates, self._partition)
+            each.merge()
         held = [each.whole[column] for each in shards]
         return [cells for cells in (*held, self.fresh[column]) if cells]
 
@@ -72,13 +74,19 @@ class Group:
         """A count's cell, 0 where there is none."""
         shard = self._shards[shard_of(key) if self.split else 0]
         if shard.waiting:
-            shard.merge(self._aggregates, self._partition)
+            shard.merge()
         count: int = shard.whole[column].get(key, 0) + self.fresh[column].get(key, 0)
         return count
 
     def take(self) -> list[Piece]:
         """The pieces to write or (None) to remove since the last call, by name."""
-        self._store()
+        if self.split:
+            self._spread()
+        elif self.fresh[0]:
+            self._shards[0].absorb(self.fresh)
+            self.fresh = self._none()
+            if len(self._shards[0].whole[0]) > SPLIT:
+                self._split()
         gone, self._gone = self._gone, []
         taken = [shard.take(index) for index, shard in enumerate(self._shards)]
         return [*gone, *(piece for pieces in taken for piece in pieces)]
@@ -94,22 +102,12 @@ class Group:
         for (index, number), data in pieces:
             found.setdefault(index, []).append((number, data))
         if max(found) > 0:
-            self._shards = [Shard(self._aggregates) for _ in range(COUNT)]
+            self._shards = [Shard(self._aggregates, self._partition) for _ in range(COUNT)]
         for index in sorted(found):
-            self._shards[index].restore(self._aggregates, found[index], self._partition)
+            self._shards[index].restore(found[index])
 
     def _none(self) -> list[Cells]:
         return [aggregate.cells() for aggregate in self._aggregates]
-
-    def _store(self) -> None:
-        """Nothing is fresh after that."""
-        if self.split:
-            self._spread()
-        elif self.fresh[0]:
-            self._shards[0].absorb(self._aggregates, self.fresh)
-            self.fresh = self._none()
-            if len(self._shards[0].whole[0]) > SPLIT:
-                self._split()
 
     def _spread(self) -> None:
         if not self.fresh[0]:
@@ -123,5 +121,5 @@ class Group:
         """From now on by shard."""
         one = self._shards[0]
         self._gone += one.drop(0)
-        self._shards = one.split(self._aggregates)
+        self._shards = one.split()
         self._spread()

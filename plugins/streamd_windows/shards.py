@@ -43,17 +43,30 @@ def scatter(keys: Iterable[Key]) -> list[list[Key]]:
 class Shard:
     """Columns of cells (`whole`), and blocks of bytes that are still to be merged into them.
 
-    `waiting` counts the cells in those. The pieces in the store are numbered from `first` up to
-    `next` and hold `stored` cells.
+    `waiting` counts the cells in those.
     """
 
-    __slots__ = ("_blocks", "_new", "_rewritten", "first", "next", "stored", "waiting", "whole")
+    __slots__ = (
+        "_aggregates",
+        "_blocks",
+        "_first",
+        "_new",
+        "_next",
+        "_partition",
+        "_rewritten",
+        "_stored",
+        "waiting",
+        "whole",
+    )
 
-    def __init__(self, aggregates: Sequence[Aggregate], first: int = 0) -> None:
+    def __init__(self, aggregates: Sequence[Aggregate], partition: str, first: int = 0) -> None:
+        self._aggregates = aggregates
+        self._partition = partition
         self.whole: list[Cells] = [aggregate.cells() for aggregate in aggregates]
         self.waiting = 0
-        self.first = self.next = first
-        self.stored = 0
+        # The pieces in the store are numbered from `first` up to `next` and hold `stored` cells.
+        self._first = self._next = first
+        self._stored = 0
         self._blocks: list[bytes] = []
         self._new: list[bytes] = []  # what the store does not have
         self._rewritten = False  # ... and whether it replaces what the store has
@@ -63,29 +76,29 @@ class Shard:
         self._blocks.append(block)
         self._new.append(block)
         self.waiting += cells
-        self.stored += cells
+        self._stored += cells
 
-    def absorb(self, aggregates: Sequence[Aggregate], columns: Sequence[Cells]) -> None:
+    def absorb(self, columns: Sequence[Cells]) -> None:
         """Take cells over, merged at once."""
-        self._new.append(encode(aggregates, columns, columns[0]))
-        self.stored += len(columns[0])
-        for aggregate, whole, cells in zip(aggregates, self.whole, columns, strict=True):
+        self._new.append(encode(self._aggregates, columns, columns[0]))
+        self._stored += len(columns[0])
+        for aggregate, whole, cells in zip(self._aggregates, self.whole, columns, strict=True):
             aggregate.absorb(whole, cells)
-        self._shrink(aggregates)
+        self._shrink()
 
     def due(self) -> bool:
         """Whether what waits should be merged."""
         return self.waiting > max(2 * len(self.whole[0]), WAITING)
 
-    def merge(self, aggregates: Sequence[Aggregate], partition: str) -> None:
+    def merge(self) -> None:
         """Let `whole` hold everything."""
         if not self._blocks:
             return
         for block in self._blocks:
-            self._merge(aggregates, block, partition)
+            self._merge(block)
         self._blocks = []
         self.waiting = 0
-        self._shrink(aggregates)
+        self._shrink()
 
     def take(self, index: int) -> list[Piece]:
         """The pieces to write or (None) to remove since the last call."""
@@ -94,49 +107,47 @@ class Shard:
         gone = []
         if self._rewritten:
             gone = self.drop(index)
-            self.first, self._rewritten = self.next, False
+            self._first, self._rewritten = self._next, False
         piece, self._new = pack(self._new), []
-        self.next += 1
-        return [*gone, ((index, self.next - 1), piece)]
+        self._next += 1
+        return [*gone, ((index, self._next - 1), piece)]
 
     def drop(self, index: int) -> list[Piece]:
         """What removes all pieces from the store."""
-        return [((index, number), None) for number in range(self.first, self.next)]
+        return [((index, number), None) for number in range(self._first, self._next)]
 
-    def restore(
-        self, aggregates: Sequence[Aggregate], pieces: Iterable[tuple[int, bytes]], partition: str
-    ) -> None:
+    def restore(self, pieces: Iterable[tuple[int, bytes]]) -> None:
         """Become what the pieces hold."""
         ordered = sorted(pieces)
-        self.first, self.next = ordered[0][0], ordered[-1][0] + 1
+        self._first, self._next = ordered[0][0], ordered[-1][0] + 1
         for _, piece in ordered:
             for block in unpack(piece):
-                self.stored += self._merge(aggregates, block, partition)
+                self._stored += self._merge(block)
 
-    def split(self, aggregates: Sequence[Aggregate]) -> list[Shard]:
+    def split(self) -> list[Shard]:
         """All of its cells, each in the shard of its key."""
         shards = []
         for keys in scatter(self.whole[0]):
-            shard = Shard(aggregates, self.next)
+            shard = Shard(self._aggregates, self._partition, self._next)
             columns = [{key: cells[key] for key in keys if key in cells} for cells in self.whole]
             if keys:
-                shard.absorb(aggregates, columns)
+                shard.absorb(columns)
             shards.append(shard)
         return shards
 
-    def _merge(self, aggregates: Sequence[Aggregate], block: bytes, partition: str) -> int:
+    def _merge(self, block: bytes) -> int:
         """Returns how many keys the block has."""
         packed, *columns = unpack_block(block)
         keys = packed if {str}.issuperset(map(type, packed)) else [key_of(key) for key in packed]
-        for aggregate, whole, data in zip(aggregates, self.whole, columns, strict=True):
-            aggregate.absorb_encoded(whole, keys, data, partition)
+        for aggregate, whole, data in zip(self._aggregates, self.whole, columns, strict=True):
+            aggregate.absorb_encoded(whole, keys, data, self._partition)
         return len(keys)
 
-    def _shrink(self, aggregates: Sequence[Aggregate]) -> None:
+    def _shrink(self) -> None:
         """Rather than pieces that hold much more than the whole does, write the whole."""
-        if self.stored > 2 * len(self.whole[0]) + _SLACK:
-            self.stored = len(self.whole[0])
-            self._new = [encode(aggregates, self.whole, self.whole[0])]
+        if self._stored > 2 * len(self.whole[0]) + _SLACK:
+            self._stored = len(self.whole[0])
+            self._new = [encode(self._aggregates, self.whole, self.whole[0])]
             self._rewritten = True
 
 

@@ -1,0 +1,97 @@
+"""Panes of many keys: nobody sees whether they are split, and into what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streamd.api import Misconfigured
+from streamd_windows import SlidingStage, TumblingStage, shards
+from streamd_windows.keys import FLAGS
+from tests.plugins.streamd_windows.harness import Event, Sink, batch, drive, limit, make
+
+HOUR = 3_600_000
+KEYS = 1_000
+# Never split; split at once; split on the way, and merged late.
+WAYS = [(10**9, 10**9, 10**9, 1_000), (0, 50, 0, 1_000), (600, 250, 100, 1_000)]
+
+
+def test_the_shard_of_a_key_stays() -> None:
+    """State is stored by it, and results are ordered by it."""
+    keys = ["", "a", "user1", "é", "🌍", 7, -1.5, None, FLAGS[1], ("a", 1), ("a", None)]
+    found = [shards.shard_of(key) for key in keys]
+    assert found == [0, 3, 5, 14, 12, 14, 14, 13, 7, 4, 2]
+    scattered = shards.scatter(keys)
+    assert [key for part in scattered for key in part] == [
+        key for _, key in sorted(zip(found, keys, strict=True), key=lambda pair: pair[0])
+    ]
+
+
+@pytest.mark.parametrize("kind", ["tumbling", "sliding"])
+def test_results_are_the_same_however_cells_are_kept(kind: str) -> None:
+    emitted = []
+    for way in WAYS:
+        limit(*way)
+        emitted.append(_emitted(kind, crash=False))
+    assert len(emitted[0]) >= KEYS
+    assert emitted[0] == emitted[1] == emitted[2]
+
+
+@pytest.mark.parametrize("before", WAYS)
+@pytest.mark.parametrize("after", WAYS)
+def test_a_restart_may_keep_them_in_another_way(before: Any, after: Any) -> None:
+    limit(*before)
+    whole = _emitted("tumbling", crash=False)
+    assert _emitted("tumbling", crash=True, after=after) == whole
+
+
+def test_state_of_another_layout_is_refused() -> None:
+    stage = _stage("tumbling")
+    drive(stage, batch([Event(1, "a")]))
+    rows = list(stage.take_changes())
+    key = next(key for _, key, _ in rows if shards.unpack_block(key)[1] == "p")
+    name = shards.unpack_block(key)
+    old = [(p, shards.pack_block(name[:-2] + name[-1:]) if k == key else k, v) for p, k, v in rows]
+    with pytest.raises(Misconfigured, match="earlier version"):
+        _stage("tumbling").assign(["e:0"], old)
+
+
+def _stage(kind: str) -> Any:
+    aggregate = {"n": "count()", "some": "count(v)", "s": "sum(v)", "d": "distinct(v)"}
+    given: dict[str, Any] = {"key": ["k"], "out_of_orderness": "0s", "max_future": "9999d"}
+    if kind == "tumbling":
+        return make(TumblingStage, aggregate=aggregate, size="10s", **given)
+    return make(SlidingStage, aggregate=aggregate, size="10s", slide="5s", **given)
+
+
+def _emitted(kind: str, *, crash: bool, after: Any = None) -> list[tuple[Any, ...]]:
+    """Each row with its place, in order; after a crash as the store has it."""
+    stage, sink, store = _stage(kind), Sink(), dict[Any, bytes]()
+    for number in range(0, 3 * KEYS, 250):
+        events = [_event(n) for n in range(number, number + 250)]
+        sink.take(stage.process(batch(events, first=number)))
+        if number % 750 == 0:
+            _save(stage, store)
+    _save(stage, store)
+    if crash:
+        limit(*after)
+        stage = _stage(kind)
+        stage.assign(["e:0"], [(p, k, v) for (p, k), v in store.items()])
+    sink.take(stage.process(batch([Event(HOUR, "last")], first=3 * KEYS)))
+    return [(place, *row.items()) for place, row in zip(sink.places, sink.order, strict=True)]
+
+
+def _event(number: int) -> Event:
+    key: Any = number * 7 % KEYS
+    if key % 3:
+        key = f"kéy{key}" if key % 5 == 0 else f"key{key}"
+    return Event(number, key, None if number % 4 == 0 else number)
+
+
+def _save(stage: Any, store: dict[Any, bytes]) -> None:
+    for partition, key, value in stage.take_changes():
+        if value is None:
+            del store[partition, key]
+        else:
+            store[partition, key] = value
