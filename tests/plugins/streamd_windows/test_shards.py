@@ -9,6 +9,7 @@ import pytest
 from streamd.api import Misconfigured
 from streamd_windows import SlidingStage, TumblingStage, shards
 from streamd_windows.keys import FLAGS
+from streamd_windows.packing import pack_block, unpack_block
 from tests.plugins.streamd_windows.harness import Event, Sink, batch, drive, limit, make
 
 HOUR = 3_600_000
@@ -50,9 +51,9 @@ def test_state_of_another_layout_is_refused() -> None:
     stage = _stage("tumbling")
     drive(stage, batch([Event(1, "a")]))
     rows = list(stage.take_changes())
-    key = next(key for _, key, _ in rows if shards.unpack_block(key)[1] == "p")
-    name = shards.unpack_block(key)
-    old = [(p, shards.pack_block(name[:-2] + name[-1:]) if k == key else k, v) for p, k, v in rows]
+    key = next(key for _, key, _ in rows if unpack_block(key)[1] == "p")
+    name = unpack_block(key)
+    old = [(p, pack_block(name[:-2] + name[-1:]) if k == key else k, v) for p, k, v in rows]
     with pytest.raises(Misconfigured, match="earlier version"):
         _stage("tumbling").assign(["e:0"], old)
 
