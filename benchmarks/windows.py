@@ -1,13 +1,15 @@
 """`python -m benchmarks.windows [EVENTS]`: events per CPU second of each kind of window.
 
 Events are JSON bytes in batches of 1000, decoded, put through the window and checkpointed every 50
-batches: what a pipeline does, but for source, sink and disk. The second figure is the window alone.
-The clock of the events runs at 100,000 events per second of event time.
+batches: what a pipeline does, but for source, sink and disk. At the end all that is open is closed.
+The second figure is the window alone. The clock of the events runs at 100,000 events per second of
+event time.
 """
 
 from __future__ import annotations
 
 import gc
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -25,13 +27,14 @@ START = 1_763_548_200_000
 
 
 class Case(NamedTuple):
-    """`streams`: batches belong to these in turn."""
+    """`streams`: batches belong to these in turn. `times`: how many times the usual events."""
 
     title: str
     cls: Any
     keys: int
     settings: dict[str, Any]
     streams: tuple[str, ...] = ("main",)
+    times: int = 1
 
 
 KEY = {"key": ("payload.user_id",)}
@@ -50,6 +53,7 @@ CASES = [
         TumblingStage,
         1_000_000,
         {"size": Duration("60s"), **KEY},
+        times=3,
     ),
     Case(
         "tumbling 1 s, five aggregates, global",
@@ -77,17 +81,18 @@ CASES = [
 
 def main(events: int = 2_000_000) -> None:
     for case in CASES:
-        whole, alone, rows, longest = _run(case, events)
+        count = events * case.times
+        whole, alone, rows, longest = _run(case, count)
         print(
-            f"{case.title:<40} {events / whole:>9,.0f} events/CPU s"
-            f"   window alone {events / alone:>9,.0f}"
-            f"   {rows:>9,} rows   longest checkpoint {longest * 1000:.0f} ms",
+            f"{case.title:<40} {count / whole:>9,.0f} events/CPU s"
+            f"   window alone {count / alone:>9,.0f}"
+            f"   {rows:>9,} rows   longest call {longest * 1000:.0f} ms",
             flush=True,
         )
 
 
 def _run(case: Case, events: int) -> tuple[float, float, int, float]:
-    """CPU seconds with and without decoding, rows, and the longest checkpoint."""
+    """CPU seconds with and without decoding, rows, and the longest that one call has taken."""
     config = case.cls.Config(out_of_orderness=Duration("1s"), **case.settings)
     context = stage_context("window", clock=FakeClock(START + 10**7), inputs=case.streams)
     stage = case.cls(config, context)
@@ -107,10 +112,19 @@ def _run(case: Case, events: int) -> tuple[float, float, int, float]:
         processed = time.process_time()
         if number % EPOCH == EPOCH - 1:
             stage.take_changes()
-        longest = max(longest, time.process_time() - processed)
+        stored = time.process_time()
+        longest = max(longest, processed - decoded, stored - processed)
         rows += sum(len(result) for result in results)
         decoding += decoded - started
         alone += time.process_time() - decoded
+    more = True
+    while more:
+        started = time.process_time()
+        results = stage.tick(math.inf)
+        rows += sum(len(result) for result in results)
+        more = bool(results)
+        longest = max(longest, time.process_time() - started)
+        alone += time.process_time() - started
     return decoding + alone, alone, rows, longest
 
 
