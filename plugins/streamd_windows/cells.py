@@ -53,7 +53,7 @@ class Group:
         if self.split and came >= SPREAD:
             self._spread()
             fullest = max(self._shards, key=lambda shard: shard.waiting)
-            if fullest.due():  # one at a time: it takes some 10 ms
+            if fullest.due():  # one at a time: it takes some ms
                 fullest.merge()
         elif came >= SPLIT:
             self._split()

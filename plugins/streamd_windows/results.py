@@ -127,21 +127,23 @@ def _filled(
 def batches(stage: str, chunks: Iterable[Chunk], *, repeats: bool = True) -> list[Batch]:
     """Batches of one partition each, with offsets that go on where its last batch ended.
 
-    One per partition where no row comes twice. With `repeats` a row may replace one that another
-    partition owned: then it is in a later batch than that one, so that the last to come stays.
+    One per partition where no window comes twice. With `repeats` a row may follow one of its window
+    and key that another partition owned: then it is in a later batch than that one, so that the
+    last to come is the newest.
     """
     runs: list[list[Chunk]] = []
     newest: dict[str, int] = {}  # partition to its last run
-    shown: dict[str, int] = {}  # row id to the run that it was last in
+    shown: dict[tuple[Any, ...], int] = {}  # window and key to the run that they were last in
     for chunk in chunks:
         name = chunk.slice.name
-        ids = [row["id"] for row in chunk.values] if repeats else []
+        rows = chunk.values if repeats else ()
+        places = [(row["start"], *row["key"].values()) for row in rows]
         at = newest.get(name, -1)
-        if at < 0 or any(shown.get(id_, -1) > at for id_ in ids):
+        if at < 0 or any(shown.get(place, -1) > at for place in places):
             at = newest[name] = len(runs)
             runs.append([])
         runs[at].append(chunk)
-        shown.update(dict.fromkeys(ids, at))
+        shown.update(dict.fromkeys(places, at))
     return [_batch(stage, parts) for parts in runs]
 
 

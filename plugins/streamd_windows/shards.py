@@ -15,10 +15,10 @@ from streamd_windows.aggregates import Aggregate, Cells
 from streamd_windows.keys import Key
 from streamd_windows.packing import key_of, pack, pack_block, packed_key, unpack, unpack_block
 
-COUNT = 16  # a power of two
+COUNT = 64  # a power of two
 # Cells that wait to be merged are at most twice those of the shard, or this many.
-WAITING = 4096
-# Pieces in the store may hold this many cells more than twice the shard before it is rewritten.
+WAITING = 1024
+# A shard is rewritten when pieces in the store hold this many cells more than three times its own.
 _SLACK = 64
 
 # Name of a piece of state in its group: shard, number.
@@ -145,7 +145,7 @@ class Shard:
 
     def _shrink(self) -> None:
         """Rather than pieces that hold much more than the whole does, write the whole."""
-        if self._stored > 2 * len(self.whole[0]) + _SLACK:
+        if self._stored > 3 * len(self.whole[0]) + _SLACK:
             self._stored = len(self.whole[0])
             self._new = [encode(self._aggregates, self.whole, self.whole[0])]
             self._rewritten = True

@@ -292,7 +292,7 @@ def test_a_group_is_what_its_pieces_hold(epochs: list[list[str]]) -> None:
                 del store[name]
             else:
                 store[name] = piece
-    assert len(store) <= 2 * 6 + 64 + 1
+    assert len(store) <= 3 * 6 + 64 + 1
     if store:
         other = Group(aggregates, "p")
         other.restore(store.items())

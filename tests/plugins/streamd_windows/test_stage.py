@@ -81,10 +81,8 @@ def test_without_a_key_the_window_is_global() -> None:
 def test_several_fields_make_a_key() -> None:
     events = [Event(1_000, "a", 1), Event(2_000, "a", True), Event(3_000, "a", 1), Event(11_000)]
     sink = drive(tumbling(key=["k", "v"]), batch(events))
-    assert [(row["key"], row["count"]) for row in sink.order] == [
-        ({"k": "a", "v": 1}, 2),
-        ({"k": "a", "v": True}, 1),
-    ]
+    counts = {repr(row["key"]): row["count"] for row in sink.order}
+    assert counts == {"{'k': 'a', 'v': 1}": 2, "{'k': 'a', 'v': True}": 1}
 
 
 def test_events_may_be_structs() -> None:
