@@ -9,6 +9,7 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import pytest
@@ -24,6 +25,8 @@ _SHARED = ("kafka", "clickhouse", "minio")
 _SERVER_FIXTURES = {*_SHARED, *(f"private_{name}" for name in _SHARED)}
 S = TypeVar("S", bound=Server)
 _MISSING = "server not installed: "
+_TESTS = Path(__file__).parent
+_LIVE_FOLDERS = [_TESTS / name for name in ("browser", "daemon", "integration")]
 
 
 @pytest.fixture(scope="session")
@@ -147,6 +150,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and not _SERVER_FIXTURES.isdisjoint(item.fixturenames):
             item.add_marker(pytest.mark.integration)
+            item.add_marker(pytest.mark.live)
+        elif any(item.path.is_relative_to(folder) for folder in _LIVE_FOLDERS):
+            item.add_marker(pytest.mark.live)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
