@@ -1,8 +1,8 @@
 """Fixtures that every test may ask for: real servers, started when the first test wants one.
 
 `kafka`, `clickhouse` and `minio` are shared by the whole run: leave them running, use topics,
-databases and buckets of your own. `private_kafka` and so on belong to one test, which may stop,
-kill and pause them. A test that asks for any of these is marked `integration` by itself.
+databases and buckets of your own. `private_kafka` and so on belong to one test at a time, which
+may stop, kill and pause them. A test that asks for any of these is marked `integration` by itself.
 """
 
 import os
@@ -98,9 +98,17 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
     yield from _serve(MinioServer(tmp_path_factory.mktemp("minio") / "server"))
 
 
-@pytest.fixture
-def private_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+@pytest.fixture(scope="session")
+def _second_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     yield from _serve(KafkaServer(tmp_path_factory.mktemp("kafka") / "server"))
+
+
+@pytest.fixture
+def private_kafka(_second_kafka: KafkaServer) -> Iterator[KafkaServer]:
+    """One broker, lent to one test after the other, as its start takes five seconds."""
+    _second_kafka.restore()
+    yield _second_kafka
+    _second_kafka.resume()
 
 
 @pytest.fixture
