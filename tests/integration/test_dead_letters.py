@@ -8,7 +8,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer
 from anyio import to_thread
 
-from tests.integration.kafka_to_clickhouse import event, produce, stored, until
+from tests.integration.kafka_to_clickhouse import COUNTS_OFTEN, event, produce, stored, until
 from tests.services.clickhouse import ClickHouseServer
 from tests.services.clients import create_topic, s3_client
 from tests.services.kafka import KafkaServer
@@ -37,7 +37,7 @@ async def test_events_that_clickhouse_cannot_take_are_in_bucket_and_topic(
         "MINIO_ROOT_USER": minio.access_key,
         "MINIO_ROOT_PASSWORD": minio.secret_key,
     }
-    with Streamd(tmp_path / "d", configuration, environment) as streamd:
+    with Streamd(tmp_path / "d", configuration, environment, COUNTS_OFTEN) as streamd:
         await produce(kafka, "events", map(event, range(100)), 1)
         await until(lambda: stored(private_clickhouse, "wotr") == (100, 100), 30, "first rows")
         await to_thread.run_sync(private_clickhouse.stop)
@@ -50,7 +50,7 @@ async def test_events_that_clickhouse_cannot_take_are_in_bucket_and_topic(
         await to_thread.run_sync(private_clickhouse.start)
         await produce(kafka, "events", map(event, range(150, 200)), 1)
         await until(lambda: stored(private_clickhouse, "wotr") == (150, 150), 60, "goes on")
-        await until(lambda: streamd.metric("dlq_backlog_size") == 50, 40, "backlog is counted")
+        await until(lambda: streamd.metric("dlq_backlog_size") == 50, 30, "backlog is counted")
         streamd.stop()
 
     tries = [line for line in lines if line.get("message") == "Will try again"]
