@@ -23,12 +23,20 @@ def both(live: Sequence[str], other: Sequence[str]) -> bool:
             subprocess.Popen([*_NICE, *other], stdout=told, stderr=subprocess.STDOUT) as behind,
             subprocess.Popen(live) as seen,
         ):
-            statuses = [seen.wait(), behind.wait()]
+            statuses = [_end_of(seen), _end_of(behind)]
         told.seek(0)
         sys.stdout.buffer.write(told.read())
     words = ["failed" if status else "passed" for status in statuses]
     print(f"[tests] live half: {words[0]}; other half: {words[1]}", flush=True)
     return not any(statuses)
+
+
+def _end_of(process: subprocess.Popen[bytes]) -> int:
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue  # it got the Ctrl-C, too, and ends in its own way
 
 
 def main() -> int:
@@ -37,10 +45,7 @@ def main() -> int:
         [*_PYTEST, *options, "-m", f"{half} and not soak"] for half in ("live", "not live")
     )
     print("[tests] in two halves; this is the live one, the other follows", flush=True)
-    try:
-        return 0 if both(live, other) else 1
-    except KeyboardInterrupt:  # the halves got it, too, and have ended in their way
-        return 130
+    return 0 if both(live, other) else 1
 
 
 if __name__ == "__main__":
