@@ -24,6 +24,10 @@ _LOOK_EVERY = 1.0  # seconds
 _PAUSE = 100
 """Times that a collection has taken before the next look: it never costs more than a hundredth."""
 
+_FORGETS_IN = 3600
+"""Looks. What comes and goes, such as the state of windows, is no reason to collect each time that
+it has come, and one day of much traffic none to let garbage heap up to there for ever."""
+
 
 def settle() -> None:
     """What was made until now lives as long as the daemon: no collection need look at it."""
@@ -47,23 +51,24 @@ async def watch() -> None:
 
 
 class Watched:
-    """Memory in use, compared with what was left of it by the last collection."""
+    """Memory in use, compared with what the last collection has left."""
 
     def __init__(
         self, resident: Callable[[], int], collect: Callable[[], object] = gc.collect
     ) -> None:
         self._resident = resident
         self._collect = collect
-        self._least = resident()
+        self._left: float = resident()
 
     def look(self) -> bool:
         """Collect if it is time to. Returns whether it was."""
-        now = self._resident()
-        self._least = min(self._least, now)
-        if now - self._least <= max(_GROWTH_LEAST, self._least // _GROWTH_SHARE):
+        growth = self._resident() - self._left
+        if growth < 0:
+            self._left += growth / _FORGETS_IN
+        if growth <= max(_GROWTH_LEAST, self._left / _GROWTH_SHARE):
             return False
         self._collect()
-        self._least = self._resident()
+        self._left = self._resident()
         return True
 
 

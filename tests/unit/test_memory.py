@@ -39,12 +39,20 @@ def test_what_is_held_is_looked_at_ever_less_often() -> None:
     assert collections[-1] - collections[-2] > 1000 * MIB
 
 
-def test_memory_that_only_comes_and_goes_is_measured_from_its_least() -> None:
-    process = Process(500)
-    assert not process.grow(-400)
-    assert not process.grow(60)
-    assert process.grow(10)
-    assert not process.grow(60)
+def test_what_comes_and_goes_is_hardly_looked_at_again() -> None:
+    process = Process(200)
+    day = [process.grow(2 if second % 120 < 60 else -2) for second in range(86_400)]
+    assert 10 < sum(day) < 30
+
+
+def test_a_peak_is_forgotten_in_time() -> None:
+    process = Process(100)
+    assert process.grow(1000)
+    assert not process.grow(-1000)
+    assert not process.grow(70)  # where it was before
+    for _ in range(6 * 3600):
+        assert not process.grow(0)
+    assert process.grow(70)
 
 
 def test_the_system_tells_how_much_is_in_use() -> None:
