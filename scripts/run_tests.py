@@ -1,8 +1,7 @@
 """All tests, in two halves at once: most of the time the one waits while the other computes.
 
-The live half (servers, daemons, a browser) depends on real time, so the other one is nice to it:
-a process of the live half that has something to do gets a core at once. Its output is seen as it
-comes, that of the other half when both are over.
+The live half has servers, daemons and a browser. Its output is seen as it comes, that of the other
+half when both are over.
 
 Run from the project's root as `python -m scripts.run_tests [OPTIONS OF PYTEST]`.
 """
@@ -13,14 +12,13 @@ import tempfile
 from collections.abc import Sequence
 
 _PYTEST = [sys.executable, "-m", "pytest"]
-_NICE = ["nice", "-n", "5"]
 
 
 def both(live: Sequence[str], other: Sequence[str]) -> bool:
     """Run two commands at once; whether both have succeeded."""
     with tempfile.TemporaryFile() as told:
         with (
-            subprocess.Popen([*_NICE, *other], stdout=told, stderr=subprocess.STDOUT) as behind,
+            subprocess.Popen(other, stdout=told, stderr=subprocess.STDOUT) as behind,
             subprocess.Popen(live) as seen,
         ):
             statuses = [_end_of(seen), _end_of(behind)]
