@@ -13,7 +13,7 @@ run: venv ## Run streamd with the embedded default configuration (needs no serve
 	$(BIN)/streamd --config streamd.toml
 
 test: check servers ## All checks and all tests, with real servers; what CI runs
-	$(BIN)/pytest --durations=10
+	$(BIN)/python -m scripts.run_tests --durations=10
 
 check: venv ## Formatting, lint and types
 	@scripts/check

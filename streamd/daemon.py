@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import gc
 import importlib.util
 import signal
 import sys
@@ -16,7 +15,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from streamd import control, exits
+from streamd import control, exits, memory
 from streamd.api import Condition, SystemClock
 from streamd.engine.signal import Signal
 from streamd.engine.stages import Surroundings
@@ -126,6 +125,7 @@ class Daemon:
                 services.start_soon(self._reporter.report)
                 services.start_soon(self._reporter.feed_watchdog)
                 services.start_soon(self._reload_when_wanted)
+                services.start_soon(self._watch_memory)
                 try:
                     await self._run_pipelines()
                 except* ExitRequested as group:
@@ -172,13 +172,14 @@ class Daemon:
             for supervisor in list(self.supervisors.values()):
                 await supervisor.running.wait()
         self._started.set()
-        # What was made until now lives as long as the daemon: no collection need look at it.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
+        memory.settle()
         self._notifier.ready(self._reporter.summary())
         for line in self.settings.daemon.banner:
             self._log.info(line)
+
+    async def _watch_memory(self) -> None:
+        await self._started.wait()
+        await memory.watch()
 
     async def _watch_signals(self, everything: anyio.CancelScope) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:

@@ -1,14 +1,15 @@
 """Fixtures that every test may ask for: real servers, started when the first test wants one.
 
 `kafka`, `clickhouse` and `minio` are shared by the whole run: leave them running, use topics,
-databases and buckets of your own. `private_kafka` and so on belong to one test, which may stop,
-kill and pause them. A test that asks for any of these is marked `integration` by itself.
+databases and buckets of your own. `private_kafka` and so on belong to one test at a time, which
+may stop, kill and pause them. A test that asks for any of these is marked `integration` by itself.
 """
 
 import os
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import pytest
@@ -24,6 +25,8 @@ _SHARED = ("kafka", "clickhouse", "minio")
 _SERVER_FIXTURES = {*_SHARED, *(f"private_{name}" for name in _SHARED)}
 S = TypeVar("S", bound=Server)
 _MISSING = "server not installed: "
+_TESTS = Path(__file__).parent
+_LIVE_FOLDERS = [_TESTS / name for name in ("browser", "daemon", "integration")]
 
 
 @pytest.fixture(scope="session")
@@ -95,9 +98,17 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
     yield from _serve(MinioServer(tmp_path_factory.mktemp("minio") / "server"))
 
 
-@pytest.fixture
-def private_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+@pytest.fixture(scope="session")
+def _second_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     yield from _serve(KafkaServer(tmp_path_factory.mktemp("kafka") / "server"))
+
+
+@pytest.fixture
+def private_kafka(_second_kafka: KafkaServer) -> Iterator[KafkaServer]:
+    """One broker, lent to one test after the other, as its start takes five seconds."""
+    _second_kafka.restore()
+    yield _second_kafka
+    _second_kafka.resume()
 
 
 @pytest.fixture
@@ -147,6 +158,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and not _SERVER_FIXTURES.isdisjoint(item.fixturenames):
             item.add_marker(pytest.mark.integration)
+            item.add_marker(pytest.mark.live)
+        elif any(item.path.is_relative_to(folder) for folder in _LIVE_FOLDERS):
+            item.add_marker(pytest.mark.live)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -78,7 +78,7 @@ class Lookups(Generic[K, V]):
         try:
             self.found[key] = await self._ask(key)
         except (NotRegisteredError, SchemaError) as error:
-            self.absent[key] = error
+            self.absent[key] = error.with_traceback(None)
             self._looked[key] = anyio.current_time()
 
     def _forget(self) -> None:

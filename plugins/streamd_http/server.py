@@ -81,6 +81,9 @@ class Connection(web.RequestHandler):
         """A request that aiohttp could not parse, or a bug of ours. Only the latter is logged."""
         if status >= 500:
             self.owner.log.error("A request failed", exc_info=exc)
+        if exc is not None:
+            # The frame that has parsed the bytes of the client knows both them and the error.
+            exc.__traceback__ = None
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun already")
         response = self.owner.failure(status, message)

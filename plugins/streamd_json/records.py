@@ -34,7 +34,8 @@ def decode_each(
             row = len(values)
             if isinstance(error, TypeError) and raws[row] is not None:
                 raise
-            errors[row] = error
+            # Its traceback holds this frame, and so `errors`: a circle around the whole batch.
+            errors[row] = error.with_traceback(None)
             values.append(None)
 
 

@@ -20,6 +20,9 @@ from streamd_kafka.removals import MARK, decode, encode, is_removal
 from streamd_kafka.settings import SinkConfig, client_options
 
 _POLL_MS = 500
+# What is read is there already: a broker that has no more is not to wait for it. A fetch that it
+# holds back also holds up the next reading, and the end.
+_FETCH_WAIT_MS = 20
 _STOP_WITHIN = 5.0
 
 Offsets = dict[TopicPartition, int]
@@ -52,7 +55,9 @@ class Letters:
     async def _open(self) -> None:
         async with AsyncExitStack() as stack:
             self._consumer = AIOKafkaConsumer(
-                **client_options(self._config), isolation_level="read_committed"
+                **client_options(self._config),
+                isolation_level="read_committed",
+                fetch_max_wait_ms=_FETCH_WAIT_MS,
             )
             stack.push_async_callback(_stop, self._consumer)
             await self._consumer.start()

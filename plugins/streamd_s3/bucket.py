@@ -145,9 +145,10 @@ class Bucket:
             else:
                 await self._store_letter(item)
         except FAILURES as error:
-            meaning = error_of(error)
-            meaning.__cause__ = error
-            failures.append((item, meaning))
+            failures.append((item, _meaning(error)))
+            # This frame is known to the error: it must not know it in turn, or the circle around
+            # the object is only freed by a garbage collection.
+            del failures
         finally:
             self._turn.release()
 
@@ -188,6 +189,12 @@ def _translated() -> Iterator[None]:
         yield
     except FAILURES as error:
         raise error_of(error) from error
+
+
+def _meaning(error: Exception) -> StreamdError:
+    meaning = error_of(error)
+    meaning.__cause__ = error
+    return meaning
 
 
 def _status(error: Exception) -> int:

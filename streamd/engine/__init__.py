@@ -16,6 +16,7 @@ What fails:
     suspects        what is known of steps with state that fail
     undelivered     where rows go that are not stored as they came
     dead_letter     the document of such a row, of `plain` values; `spill` is the last resort
+    frames          what an error holds on to, and lets go of once it has been dealt with
 A pipeline's life:
     supervisor      keeps one alive: starts it, and again when it fails
     pipeline        one life: open, run, drain; `keeper` holds its stages open, `guard` its tasks

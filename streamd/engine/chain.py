@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 
 from streamd.api import Batch, Codec, Fatal, Reject, Rejected, Rejects, Step, Timed, Typed
 from streamd.engine.failure import Resolver, StateSuspect
+from streamd.engine.frames import let_go
 from streamd.engine.single import Feeder
 from streamd.engine.slot import Slot
 from streamd.engine.tap import Outlet
@@ -102,6 +103,7 @@ class Node:
                 # Raised, not yielded: nothing of this call counts, so the others go once more.
                 rejects |= {rows[row]: reject for row, reject in error.rows.items()}
                 rows = [row for row in rows if row not in rejects]
+                let_go(error)
                 continue
             return results, rejects | {rows[row]: reject for row, reject in refused.items()}
         return [], rejects

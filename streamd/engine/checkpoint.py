@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import anyio
 
 from streamd.api import Logger, Retryable, Settlement, Settles, Source
+from streamd.engine.frames import let_go
 from streamd.engine.intake import Intake
 from streamd.engine.ledger import Cut, Epoch, Ledger
 from streamd.engine.store import Store
@@ -51,6 +52,7 @@ class Checkpointer:
                 self._log.warning(
                     "Cannot store a checkpoint; nothing is committed", error=str(error)
                 )
+                let_go(error)
                 await anyio.sleep(_RETRY_AFTER)
                 continue
             if not advanced:

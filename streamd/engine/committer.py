@@ -6,6 +6,7 @@ import anyio
 
 from streamd.api import Logger, Source, StreamdError
 from streamd.engine.failure import Health
+from streamd.engine.frames import let_go
 from streamd.engine.intake import Intake
 from streamd.telemetry.metrics import PipelineMetrics
 
@@ -44,6 +45,7 @@ class Committer:
                 await self._source.commit(due, f"{self._store_id}:{self._intake.durable_epoch}")
             except StreamdError as error:
                 self._failed(error)
+                let_go(error)
                 await anyio.sleep(_RETRY_AFTER)
                 continue
             self.health.well()

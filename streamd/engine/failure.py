@@ -31,6 +31,7 @@ from streamd.api import (
     StreamdError,
     Verdict,
 )
+from streamd.engine.frames import let_go
 from streamd.engine.tap import Outlet
 from streamd.telemetry.metrics import StageMetrics
 
@@ -139,10 +140,12 @@ class Resolver:
                 await act(work.batch)
             except Rejected as error:
                 stack += await self._rejected(work, error, epochs)
+                let_go(error)
             except Exception as error:
                 if isinstance(error, PipelineStopped | StateSuspect):
                     raise
                 stack += await self._failed(work, error, epochs)
+                let_go(error)
             else:
                 self.health.well()
 

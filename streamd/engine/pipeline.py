@@ -110,6 +110,8 @@ class Pipeline:
                 self.state = "stopped"
                 self._metrics.up.set(0)
                 await self.keeper.close_all()
+                for slot in parts.wiring.slots.values():
+                    slot.abandon()
 
     async def _flow(self, parts: Parts) -> None:
         async with anyio.create_task_group() as writers:

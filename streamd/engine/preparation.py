@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from streamd.api import Fatal, Logger, Misconfigured, Retryable
 from streamd.engine.failure import MISCONFIGURED_DELAY, Health, backoff
+from streamd.engine.frames import let_go
 from streamd.telemetry.metrics import StageMetrics
 
 
@@ -33,11 +34,13 @@ async def until_ready(
             health.ill(str(error))
             delay = _delay(error, tries)
             log.warning("The codec is not ready; will ask again", error=str(error), delay=delay)
+            let_go(error)
         except Fatal:
             raise
         except Exception as error:
             # A bug, and maybe one of a single record: decoding tells which, to the policies.
             log.error("The codec failed with an error that it does not declare", exc_info=error)
+            let_go(error)
             return True
         metrics.retried(rows)
         if not await wait(delay):

@@ -129,6 +129,11 @@ class Slot:
         """End the writer of an empty slot."""
         self._living.cancel()
 
+    def abandon(self) -> None:
+        """Let go of what is still queued: it is read again, and a life that is over, which is a web
+        of circles, would hold it until a garbage collection."""
+        self._queue.clear()
+
     async def run(self) -> None:
         """Write until stopped. Raises what the resolver raises."""
         with self._living:

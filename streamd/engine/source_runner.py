@@ -22,6 +22,7 @@ from streamd.api import (
     preparing,
 )
 from streamd.engine.failure import Health, backoff
+from streamd.engine.frames import let_go
 from streamd.engine.intake import Intake
 from streamd.engine.preparation import until_ready
 from streamd.telemetry.metrics import PipelineMetrics, StageMetrics
@@ -98,6 +99,7 @@ class SourceRunner:
             batches = await self._source.poll(self._batch_events(), _POLL_TIMEOUT)
         except (Retryable, Misconfigured) as error:
             await self._recover(error)
+            let_go(error)
             return
         self._failures = 0
         if self._asking is not None and not await self._prepare(self._asking, batches):

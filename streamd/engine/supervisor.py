@@ -10,6 +10,7 @@ import structlog
 
 from streamd.api import ConfigError
 from streamd.engine.failure import PipelineStopped, StateSuspect, backoff
+from streamd.engine.frames import let_go
 from streamd.engine.guard import guarded
 from streamd.engine.phase import ChainBusyError, ReloadRefusedError
 from streamd.engine.pipeline import Pipeline
@@ -147,7 +148,9 @@ class Supervisor:
                     continue
                 tries = 1 if anyio.current_time() - started > _STEADY_AFTER else tries + 1
                 again_in = self._search(error)
-                if self._failed(error, searching=again_in is not None):
+                for_good = self._failed(error, searching=again_in is not None)
+                let_go(error)
+                if for_good:
                     return
                 if not self._stopping.is_set():
                     await self._pause(backoff(tries) if again_in is None else again_in)

@@ -74,6 +74,9 @@ admin = "{admin}"
 plugins_dir = ["plugins.d"]
 log_format = "json"
 
+[pipeline.events]
+epoch_time = "100ms"
+
 [pipeline.events.source]
 plugin = "file"
 path = "in.jsonl"

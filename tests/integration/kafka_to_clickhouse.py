@@ -49,6 +49,9 @@ plugin = "file"
 inputs = ["dead_letters"]
 """
 
+COUNTS_OFTEN = {"streamd.engine.backlog._EVERY": 1.0}
+"""The patience of a daemon that counts its dead letters every second."""
+
 
 def daemon(
     folder: Path,

@@ -9,7 +9,7 @@ from typing import Any
 
 from anyio import to_thread
 
-from tests.integration.kafka_to_clickhouse import event, produce, stored, until
+from tests.integration.kafka_to_clickhouse import COUNTS_OFTEN, event, produce, stored, until
 from tests.services.clickhouse import ClickHouseServer
 from tests.services.clients import TopicFactory
 from tests.services.kafka import KafkaServer
@@ -141,12 +141,13 @@ async def test_what_an_outage_left_is_stored_exactly_once(
         "@bucket": minio_bucket,
     }.items():
         configuration = configuration.replace(name, value)
-    with Streamd(tmp_path / "d", configuration) as streamd:
+    with Streamd(tmp_path / "d", configuration, patience=COUNTS_OFTEN) as streamd:
         rig = Outages(streamd, kafka, topic, private_clickhouse)
         await rig.bring(0, 100)
         await until(lambda: stored(private_clickhouse, "wotr") == (100, 100), 30, "first rows")
 
         await rig.outage(100, 150)
+        await until(lambda: streamd.metric("dlq_backlog_size") == 50, 30, "the backlog is counted")
         assert await rig.dlq("replay", "--batch", "20") == "50 done\n"
         assert stored(private_clickhouse, "wotr") == (150, 150)
         assert await rig.dlq("list", "--sink", "bucket") == ""
@@ -172,7 +173,7 @@ async def test_what_an_outage_left_is_stored_exactly_once(
             mine = like["payload"].replace('"number":1}', f'"number":{number}}}')
             mine = mine.replace('"user1"', f'"user{number % 100}"')
             assert row["payload"] == mine
-        await until(lambda: streamd.metric("dlq_backlog_size") == 0, 40, "the backlog is true")
+        await until(lambda: streamd.metric("dlq_backlog_size") == 0, 30, "the backlog is true")
         streamd.stop()
 
 

@@ -25,6 +25,7 @@ LAYERS: Mapping[str, int] = {
     "streamd.page": 3,
     "streamd.reloading": 3,
     "streamd.reporting": 3,
+    "streamd.memory": 1,
     "streamd.notify": 1,
     "streamd.tapping": 3,
     "streamd.testing": 3,

@@ -28,9 +28,11 @@ _CONFIG = """\
 </yandex>
 """
 
+# poll_interval: how long a connection that nobody uses holds up the end of the server (10 s by
+# default).
 _USERS = """\
 <yandex>
-  <profiles><default/></profiles>
+  <profiles><default><poll_interval>1</poll_interval></default></profiles>
   <users>
     <default>
       <password></password>

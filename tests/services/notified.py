@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,19 +46,11 @@ def streamd_plugins():
     return [Plugin("sink", "hangs", Hangs)]
 '''
 
-# The daemon as it is, but for its patience: half a minute for each step would be long in a test.
-HASTY = """
-import sys
-from streamd import reporting
-from streamd.cli.main import main
-from streamd.engine import status
-for module, name, seconds in (
-    (reporting, "_REPORT_EVERY", 0.3), (status, "_STALLED_AFTER", 1.0), (status, "_ILL_AFTER", 1.0)
-):
-    assert hasattr(module, name)
-    setattr(module, name, seconds)
-sys.exit(main())
-"""
+PATIENCE = {
+    "streamd.reporting._REPORT_EVERY": 0.3,
+    "streamd.engine.status._STALLED_AFTER": 1.0,
+    "streamd.engine.status._ILL_AFTER": 1.0,
+}
 
 
 class Notified(Streamd):
@@ -71,15 +62,12 @@ class Notified(Streamd):
         environment = {"NOTIFY_SOCKET": str(socket_path)}
         if watchdog:
             environment["WATCHDOG_USEC"] = str(round(watchdog * 1_000_000))
-        super().__init__(folder, configuration, environment)
+        super().__init__(folder, configuration, environment, PATIENCE)
 
     def prepare(self) -> None:
         super().prepare()
         (self.folder / "plugins.d").mkdir()
         (self.folder / "plugins.d" / "hangs.py").write_text(PLUGIN)
-
-    def command(self) -> list[str]:
-        return [sys.executable, "-c", HASTY, *super().command()[1:]]
 
 
 class Manager:

@@ -128,6 +128,14 @@ class Server(abc.ABC):
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
+    def restore(self, timeout: float = 60) -> None:
+        """Have it run and answer, whatever a test has done to it."""
+        self.resume()
+        if self._process is None or not self.running:
+            self.start(timeout)
+        else:
+            self._wait_until_it_answers(self._process, time.monotonic() + timeout)
+
     def close(self) -> None:
         """End of the test: the data goes, the log stays for whoever looks into a failure."""
         self.kill()

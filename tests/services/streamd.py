@@ -10,22 +10,41 @@ from typing import Any, ClassVar
 
 from tests.services.server import Server, free_ports
 
+# The daemon as it is, but for its patience.
+_HASTY = """
+import importlib, json, sys
+from streamd.cli.main import main
+for name, seconds in json.loads(sys.argv.pop(1)).items():
+    place, _, constant = name.rpartition(".")
+    module = importlib.import_module(place)
+    assert isinstance(getattr(module, constant), float), name
+    setattr(module, constant, seconds)
+sys.exit(main())
+"""
+
 
 class Streamd(Server):
     """`streamd --config` with a configuration of the test, in a folder of its own.
 
-    `{admin}` and `{state_dir}` in the configuration become this daemon's.
+    `{admin}` and `{state_dir}` in the configuration become this daemon's. `patience` gives
+    constants of its modules, by their full names, other values in seconds: half a minute for each
+    step would be long in a test.
     """
 
     name: ClassVar[str] = "streamd"
 
     def __init__(
-        self, folder: Path, configuration: str, environment: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        configuration: str,
+        environment: Mapping[str, str] | None = None,
+        patience: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(folder)
         (self.port,) = free_ports(1)
         self._configuration = configuration
         self._environment = dict(environment or {})
+        self._patience = dict(patience or {})
 
     @property
     def admin(self) -> str:
@@ -40,8 +59,10 @@ class Streamd(Server):
         (self.folder / "streamd.toml").write_text(text)
 
     def command(self) -> list[str]:
-        program = Path(sys.executable).parent / "streamd"
-        return [str(program), "--config", "streamd.toml"]
+        program = [str(Path(sys.executable).parent / "streamd")]
+        if self._patience:
+            program = [sys.executable, "-c", _HASTY, json.dumps(self._patience)]
+        return [*program, "--config", "streamd.toml"]
 
     def environment(self) -> dict[str, str]:
         return self._environment

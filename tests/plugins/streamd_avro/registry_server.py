@@ -150,21 +150,21 @@ class RegistryServer:
 def serving(server: RegistryServer, port: int = 0) -> Iterator[RegistryServer]:
     """The server on this or a free port, until the block ends."""
     loop = asyncio.new_event_loop()
-    started = threading.Event()
+    started, ended = threading.Event(), asyncio.Event()
     runner = web.AppRunner(server.application(), shutdown_timeout=0.1)
 
-    async def start() -> None:
+    async def serve() -> None:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
         host, bound = runner.addresses[0][:2]
         server.url = f"http://{host}:{bound}"
         started.set()
+        await ended.wait()
+        await runner.cleanup()
 
     def run() -> None:
-        loop.run_until_complete(start())
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
+        loop.run_until_complete(serve())
         loop.close()
 
     thread = threading.Thread(target=run, daemon=True)
@@ -173,5 +173,5 @@ def serving(server: RegistryServer, port: int = 0) -> Iterator[RegistryServer]:
     try:
         yield server
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        loop.call_soon_threadsafe(ended.set)
         thread.join(30)

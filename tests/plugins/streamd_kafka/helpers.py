@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
 
-from streamd.api import Batch, Control
+from streamd.api import Batch, Control, Duration
 from streamd.testing import FakeControl, PlainJson, RecordedMetrics, stage_context
 from streamd_kafka.settings import SinkConfig, SourceConfig
 from streamd_kafka.sink import KafkaSink
@@ -27,8 +27,9 @@ def source_of(
     metrics: RecordedMetrics | None = None,
     **settings: Any,
 ) -> KafkaSource:
-    """A source, by default of a group of its own."""
-    settings.setdefault("group_id", f"group-{uuid.uuid4().hex[:12]}")
+    """A source, by default of a group of its own, which hears of a rebalance within a second."""
+    group = f"group-{uuid.uuid4().hex[:12]}"
+    settings = {"group_id": group, "session_timeout": Duration("3s"), **settings}
     config = SourceConfig(bootstrap_servers=servers, topics=topics, **settings)
     context = stage_context("source", control=control or FakeControl(), metrics=metrics)
     return KafkaSource(config, context)

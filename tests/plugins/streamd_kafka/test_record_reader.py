@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from streamd_kafka.columns import columns_of
 from streamd_kafka.record_reader import RecordReader
+from tests.garbage import uncollected
 
 PARTITION = TopicPartition("events", 3)
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -249,3 +250,12 @@ def test_columns_of_records_older_than_timestamps() -> None:
     raw = legacy(rows_of(0, 2), magic=0, codec="none")
     columns = columns_of(PARTITION, RecordReader(records(raw)).take(10), 2)
     assert all(stamp > 1_700_000_000_000 for stamp in columns.timestamps)
+
+
+def test_a_fetch_is_freed_without_the_collector() -> None:
+    with uncollected() as count:
+        fetched = records(batch_v2(rows_of(0, 3)))
+        reader = RecordReader(fetched)
+        assert len(reader.take(10)) == 3
+        del fetched, reader
+        assert count() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -172,9 +173,10 @@ async def test_no_broker() -> None:
 
 
 async def test_a_broker_that_comes_back(private_kafka: KafkaServer) -> None:
+    topic = f"made-when-needed-{uuid.uuid4().hex[:12]}"
     sink = sink_of(
         private_kafka.bootstrap_servers,
-        "events",
+        topic,
         delivery_timeout=Duration("500ms"),
         request_timeout=Duration("2s"),
     )
@@ -191,14 +193,15 @@ async def test_a_broker_that_comes_back(private_kafka: KafkaServer) -> None:
                 break
             except Retryable:
                 assert attempt < 49
-    found = [record.value for record in await records_in(private_kafka.bootstrap_servers, "events")]
+    found = [record.value for record in await records_in(private_kafka.bootstrap_servers, topic)]
     assert found == [b'{"n":0}', b'{"n":2}'], "what was given up is not sent later"
 
 
 async def test_a_broker_that_hangs(private_kafka: KafkaServer) -> None:
+    topic = f"made-when-needed-{uuid.uuid4().hex[:12]}"
     sink = sink_of(
         private_kafka.bootstrap_servers,
-        "events",
+        topic,
         delivery_timeout=Duration("500ms"),
         request_timeout=Duration("2s"),
     )
@@ -214,7 +217,7 @@ async def test_a_broker_that_hangs(private_kafka: KafkaServer) -> None:
                 break
             except Retryable:
                 assert attempt < 49
-    found = {record.value for record in await records_in(private_kafka.bootstrap_servers, "events")}
+    found = {record.value for record in await records_in(private_kafka.bootstrap_servers, topic)}
     assert found >= {b'{"n":0}', b'{"n":2}'}
 
 

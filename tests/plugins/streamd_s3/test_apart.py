@@ -8,6 +8,7 @@ import pytest
 
 from streamd_s3.bucket import Bucket
 from streamd_s3.objects import Object
+from tests.garbage import uncollected
 from tests.plugins.streamd_s3.test_errors import answer
 
 LETTER = Object("plain", b"{}", [0], ("events", 0, 7), "other")
@@ -43,3 +44,10 @@ async def test_no_letter_is_lost_and_none_is_refused(client: Client, key: str) -
     bucket = Bucket(client, "b", content_type="application/json", concurrency=2)
     assert await bucket.put([LETTER]) == {}
     assert client.stored == [key]
+
+
+async def test_objects_that_are_refused_leave_nothing_to_collect() -> None:
+    bucket = Bucket(Client(put=413), "letters", content_type="text/plain", concurrency=2)
+    with uncollected() as count:
+        assert list(await bucket.put([LETTER] * 20)) == [0]
+        assert count() < 20
