@@ -8,7 +8,7 @@ from typing import Literal
 from streamd.api import Misconfigured
 from streamd_windows.aggregates import Aggregate, Count
 from streamd_windows.cells import Group
-from streamd_windows.shards import PieceName
+from streamd_windows.shards import OTHER_LAYOUT, PieceName
 from streamd_windows.slices import SubKey
 
 # "p": the aggregates of a pane, by its start. "e": what has been emitted of a window, by its end:
@@ -59,10 +59,7 @@ class PaneBody:
         pieces: dict[Name, list[tuple[PieceName, bytes]]] = {}
         for (kind, at, *piece), data in rows:
             if len(piece) != 2:
-                raise Misconfigured(
-                    "state of windows that an earlier version wrote: run that version until they"
-                    " are closed, or set reset_state = true on the stage"
-                )
+                raise Misconfigured(OTHER_LAYOUT)
             pieces.setdefault((kind, at), []).append(((piece[0], piece[1]), data))
         for name in sorted(pieces):
             group = self.groups[name] = Group(self._aggregates[name[0]], self._partition)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from zlib import crc32
 
+from streamd.api import Misconfigured
 from streamd_windows.aggregates import Aggregate, Cells
 from streamd_windows.keys import Key
 from streamd_windows.packing import key_of, pack, pack_block, packed_key, unpack, unpack_block
@@ -18,8 +19,15 @@ from streamd_windows.packing import key_of, pack, pack_block, packed_key, unpack
 COUNT = 64  # a power of two
 # Cells that wait to be merged are at most twice those of the shard, or this many.
 WAITING = 1024
-# A shard is rewritten when pieces in the store hold this many cells more than three times its own.
+# A shard is rewritten when it has more pieces in the store than this.
+_PIECES = 200
+# A shard is rewritten, too, when they hold this many cells more than three times its own.
 _SLACK = 64
+
+OTHER_LAYOUT = (
+    "state of windows that another version wrote in another layout: run that version until they are"
+    " closed, or set reset_state = true on the stage"
+)
 
 # Name of a piece of state in its group: shard, number.
 PieceName = tuple[int, int]
@@ -86,14 +94,17 @@ class Shard:
             aggregate.absorb(whole, cells)
         self._shrink()
 
-    def due(self) -> bool:
-        """Whether what waits should be merged."""
-        return self.waiting > max(2 * len(self.whole[0]), WAITING)
+    def __len__(self) -> int:
+        """How many cells are held, about: what waits may be the same keys again."""
+        return len(self.whole[0]) + self.waiting
+
+    def overdue(self) -> float:
+        """By how much what waits is beyond where it should be merged; above 1 it is."""
+        cells = self.waiting / max(2 * len(self.whole[0]), WAITING, 1)
+        return max(cells, self._pieces() / _PIECES)
 
     def merge(self) -> None:
         """Let `whole` hold everything."""
-        if not self._blocks:
-            return
         for block in self._blocks:
             self._merge(block)
         self._blocks = []
@@ -108,7 +119,7 @@ class Shard:
         if self._rewritten:
             gone = self.drop(index)
             self._first, self._rewritten = self._next, False
-        piece, self._new = pack(self._new), []
+        piece, self._new = pack([COUNT, *self._new]), []
         self._next += 1
         return [*gone, ((index, self._next - 1), piece)]
 
@@ -117,23 +128,23 @@ class Shard:
         return [((index, number), None) for number in range(self._first, self._next)]
 
     def restore(self, pieces: Iterable[tuple[int, bytes]]) -> None:
-        """Become what the pieces hold."""
+        """Become what the pieces hold. Raises Misconfigured if keys were spread in another way."""
         ordered = sorted(pieces)
         self._first, self._next = ordered[0][0], ordered[-1][0] + 1
         for _, piece in ordered:
-            for block in unpack(piece):
+            count, *blocks = unpack(piece)
+            if count != COUNT:
+                raise Misconfigured(OTHER_LAYOUT)
+            for block in blocks:
                 self._stored += self._merge(block)
 
-    def split(self) -> list[Shard]:
-        """All of its cells, each in the shard of its key."""
-        shards = []
-        for keys in scatter(self.whole[0]):
-            shard = Shard(self._aggregates, self._partition, self._next)
-            columns = [{key: cells[key] for key in keys if key in cells} for cells in self.whole]
-            if keys:
-                shard.absorb(columns)
-            shards.append(shard)
-        return shards
+    def successor(self) -> Shard:
+        """An empty one, whose pieces are named after those of this one."""
+        return Shard(self._aggregates, self._partition, self._next)
+
+    def _pieces(self) -> int:
+        """In the store, unless they are to be replaced."""
+        return 0 if self._rewritten else self._next - self._first
 
     def _merge(self, block: bytes) -> int:
         """Returns how many keys the block has."""
@@ -145,7 +156,8 @@ class Shard:
 
     def _shrink(self) -> None:
         """Rather than pieces that hold much more than the whole does, write the whole."""
-        if self._stored > 3 * len(self.whole[0]) + _SLACK:
+        many = self._stored > 3 * len(self.whole[0]) + _SLACK
+        if many or self._pieces() > _PIECES:
             self._stored = len(self.whole[0])
             self._new = [encode(self._aggregates, self.whole, self.whole[0])]
             self._rewritten = True

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from streamd_windows.keys import Key
+from streamd_windows.packing import pack_block, unpack_block
 
 # Where an event stands: (event time, partition, offset). Decides first and last.
 Order = tuple[int, str, int]
@@ -134,7 +135,8 @@ class Custom(Aggregate):
         return self.implementation.merge(mine, other)
 
     def copy(self, cell: Any) -> Any:
-        return self._decode(self._encode(cell))
+        # By way of bytes: where nothing needs encoding, the cell itself would come back.
+        return self._decode(unpack_block(pack_block(self._encode(cell))))
 
     def result(self, cell: Any) -> Any:
         return self.implementation.result(self.implementation.create() if cell is None else cell)

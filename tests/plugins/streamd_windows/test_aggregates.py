@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from streamd.api import ConfigError
 from streamd_windows.aggregates import Aggregate, parse_aggregates
+from streamd_windows.aggregates.base import Custom
 from streamd_windows.aggregates.distinct import estimate, sketch
 from streamd_windows.aggregates.percentiles import Percentiles
 from streamd_windows.cells import Group
@@ -305,3 +306,29 @@ def test_a_group_is_what_its_pieces_hold(epochs: list[list[str]]) -> None:
 def _listed(group: Group, column: int) -> list[tuple[Any, Any]]:
     """Cells in their order."""
     return [item for cells in group.parts(column, None) for item in cells.items()]
+
+
+def test_a_merge_in_place_leaves_the_parts_alone() -> None:
+    """Of an aggregation that needs no `encode`: its cells are plain data, and shared by panes."""
+
+    class Tally:
+        def create(self) -> dict[str, int]:
+            return {"n": 0}
+
+        def add(self, cell: dict[str, int], value: Any) -> dict[str, int]:
+            cell["n"] += 1
+            return cell
+
+        def merge(self, mine: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+            mine["n"] += other["n"]
+            return mine
+
+        def result(self, cell: dict[str, int]) -> int:
+            return cell["n"]
+
+    aggregate = Custom(Tally())
+    parts: list[dict[Any, Any]] = [{}, {}]
+    for part in parts:
+        aggregate.update(part, ["k", "k"], [1, 2], [])
+    for _ in range(2):
+        assert aggregate.results(aggregate.combine(parts), ["k"]) == [4]

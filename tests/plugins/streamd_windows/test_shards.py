@@ -54,7 +54,7 @@ def test_state_of_another_layout_is_refused() -> None:
     key = next(key for _, key, _ in rows if unpack_block(key)[1] == "p")
     name = unpack_block(key)
     old = [(p, pack_block(name[:-2] + name[-1:]) if k == key else k, v) for p, k, v in rows]
-    with pytest.raises(Misconfigured, match="earlier version"):
+    with pytest.raises(Misconfigured, match="another layout"):
         _stage("tumbling").assign(["e:0"], old)
 
 
@@ -96,3 +96,22 @@ def _save(stage: Any, store: dict[Any, bytes]) -> None:
             del store[partition, key]
         else:
             store[partition, key] = value
+
+
+@pytest.mark.parametrize("spread", [20, 10**9])
+def test_little_at_a_time_stays_little(spread: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large pane of few events between two checkpoints: state grows with keys, not events."""
+    limit(50, spread, 10, 1_000)
+    monkeypatch.setattr(shards, "_SLACK", 0)
+    monkeypatch.setattr(shards, "_PIECES", 8)
+    stage, store = _stage("tumbling"), dict[Any, bytes]()
+    most = 0
+    for number in range(0, 6_000, 5):
+        events = [Event(0, f"key{n % 300}", 1) for n in range(number, number + 5)]
+        stage.process(batch(events, first=number))
+        _save(stage, store)
+        if number == 1_500:
+            most = len(store)
+        assert number <= 1_500 or len(store) < 2 * most
+    assert most > 0
+    assert stage._windower.gauges()["window_keys"] <= 3 * 300 + 64 * 10
