@@ -28,7 +28,7 @@ from streamd_windows.shards import (
 )
 
 # Cells of a group that is one shard; beyond that it is split.
-SPLIT = 32_768
+SPLIT = 65_536
 # Cells that a group which is split lets come before it spreads them over its shards.
 SPREAD = 8192
 # Cells to merge in one call.
@@ -90,13 +90,12 @@ class Group:
 
     def take(self) -> list[Piece]:
         """The pieces to write or (None) to remove since the last call, by name."""
-        came = len(self.fresh[0]) + len(self._recent)
-        if came > (SPREAD if self._shards else SPLIT):
-            self._spread()
-            self._catch_up()
-        elif self.fresh[0]:
+        if self.fresh[0]:
             self._recent.absorb(self.fresh)
             self.fresh = self._none()
+        if len(self._recent) >= (SPREAD if self._shards else SPLIT):
+            self._spread()
+            self._catch_up()
         gone, self._gone = self._gone, []
         taken = [shard.take(index) for index, shard in enumerate([self._recent, *self._shards])]
         return [*gone, *(piece for pieces in taken for piece in pieces)]
