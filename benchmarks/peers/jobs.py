@@ -20,7 +20,7 @@ TICK = 2  # ms; gaps are odd, so that none is met exactly and `<` or `<=` makes 
 class Job(NamedTuple):
     """`size`, `slide`: ms; size is the gap of a session and the reach of a join.
 
-    `per_tick`: events per 2 ms of event time.
+    `per_tick`: events per 2 ms of event time. `alone`: only streamd runs it; others take minutes.
     """
 
     title: str
@@ -30,6 +30,7 @@ class Job(NamedTuple):
     size: int
     slide: int = 0
     per_tick: int = 20
+    alone: bool = False
 
 
 class Record(NamedTuple):
@@ -44,6 +45,20 @@ class Record(NamedTuple):
 JOBS: dict[str, Job] = {
     "1k": Job("tumbling 10 s, count by 1K keys", "tumbling", 1_000, 300_000, 10_000),
     "1m": Job("tumbling 10 s, count by 1M keys", "tumbling", 1_000_000, 1_000_000, 10_000, 0, 200),
+    # Five events per key and window in both: what differs is how many keys are held.
+    "held-1k": Job(
+        "tumbling 50 ms, count by 1K keys", "tumbling", 1_000, 5_000_000, 50, 0, 200, alone=True
+    ),
+    "held-1m": Job(
+        "tumbling 50 s, count by 1M keys",
+        "tumbling",
+        1_000_000,
+        5_000_000,
+        50_000,
+        0,
+        200,
+        alone=True,
+    ),
     "sliding": Job(
         "sliding 10 s by 1 s, count by 1K keys", "sliding", 1_000, 200_000, 10_000, 1_000
     ),
