@@ -122,8 +122,14 @@ class Server(abc.ABC):
             self._reap(self._process, 30)
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers, as with a network that hangs."""
+        """SIGSTOP: connections stay open and nothing answers, as with a network that hangs.
+
+        It has stopped on return: threads that run hear the signal a little later.
+        """
         self._signal(signal.SIGSTOP)
+        deadline = time.monotonic() + 10
+        while self.running and not self._stopped() and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
@@ -149,6 +155,11 @@ class Server(abc.ABC):
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, number)
+
+    def _stopped(self) -> bool:
+        options = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+        assert self._process is not None
+        return os.waitid(os.P_PID, self._process.pid, options) is not None
 
     def _reap(self, process: subprocess.Popen[bytes], timeout: float) -> None:
         try:
