@@ -8,8 +8,13 @@ import pytest
 
 from streamd.api import Misconfigured
 from streamd_windows import SlidingStage, TumblingStage, shards
+from streamd_windows.aggregates import Count
+from streamd_windows.cells import Group
 from streamd_windows.keys import FLAGS
-from streamd_windows.packing import pack_block, unpack_block
+from streamd_windows.packing import pack, pack_block, unpack_block
+from streamd_windows.results import batches
+from streamd_windows.rows import Chunk
+from streamd_windows.slices import Slice
 from tests.plugins.streamd_windows.harness import Event, Sink, batch, drive, limit, make
 
 HOUR = 3_600_000
@@ -115,3 +120,46 @@ def test_little_at_a_time_stays_little(spread: int, monkeypatch: pytest.MonkeyPa
         assert number <= 1_500 or len(store) < 2 * most
     assert most > 0
     assert stage._windower.gauges()["window_keys"] <= 3 * 300 + 64 * 10
+
+
+def test_state_of_another_number_of_shards_is_refused() -> None:
+    """Its keys are in shards where nobody would look for them."""
+    piece = pack([shards.COUNT // 4, shards.encode([Count()], [{"a": 1}], ["a"])])
+    with pytest.raises(Misconfigured, match="another layout"):
+        Group([Count()], "p").restore([((1, 0), piece)])
+    with pytest.raises(Misconfigured, match="another layout"):
+        Group([Count()], "p").restore([((shards.COUNT + 1, 0), piece)])
+
+
+def test_a_shard_that_is_full_but_not_due_hides_no_other() -> None:
+    limit(1, 1, 4, 1_000)
+    group = Group([Count()], "p")
+    by_shard = shards.scatter(f"key{number}" for number in range(10_000))
+    large, small = by_shard[0][:100], by_shard[1][:2]
+
+    def come(keys: list[str], times: int) -> None:
+        for _ in range(times):
+            group.fresh[0].update(dict.fromkeys(keys, 1))
+            group.settle()
+
+    come(large, 1)
+    held = group._shards[0]
+    held.merge()
+    come(large, 2)
+    assert held.waiting == 200, "twice what is merged, which is not too much"
+    come(small, 3)
+    assert held.waiting == 200
+    assert group._shards[1].waiting <= 4
+
+
+def test_a_row_comes_after_what_it_follows_where_its_key_has_moved() -> None:
+    """Also if each has an id of its own: partition e:0 has brought the key of e:1 meanwhile."""
+    first, second = Slice("e:0", "e:0", None), Slice("e:1", "e:1", None)
+    chunks = [_chunk(first, "x", 0), _chunk(second, "k", 0), _chunk(first, "k", 1)]
+    shown = [(b.spans[0].partition, row["pane"]) for b in batches("w", chunks) for row in b.values]
+    assert shown == [("w:e:0", 0), ("w:e:1", 0), ("w:e:0", 1)]
+
+
+def _chunk(slice_: Slice, key: str, pane: int) -> Chunk:
+    row = {"id": f"{key}{pane}", "start": 0, "key": {"k": key}, "pane": pane}
+    return Chunk(slice_, [row], [0])
