@@ -63,19 +63,19 @@ class WindowView:
         split or not, that too is the same in every run.
         """
         split = any(group.split for _, groups in self._groups for group in groups)
-        shards = range(COUNT) if split else [None]
-        earlier: list[Group] = []
+        shards: Sequence[int | None] = range(COUNT) if split else [None]
+        seen: dict[int | None, set[Key]] = {shard: set() for shard in shards}
         for slice_, groups in self._groups:
             before = 0
             for shard in shards:
                 keys = _union([part for group in groups for part in group.parts(0, shard)])
-                for part in [part for group in earlier for part in group.parts(0, shard)]:
-                    keys = [key for key in keys if key not in part]
+                if len(self._groups) > 1:
+                    keys = [key for key in keys if key not in seen[shard]]
+                    seen[shard].update(keys)
                 if shard is None:
                     keys = [key for part in scatter(keys) for key in part]
                 yield Owned(slice_, shard, before, keys)
                 before += len(keys)
-            earlier += groups
 
     def owned_of(self, keys: Iterable[Key]) -> Iterator[tuple[Slice, list[Key]]]:
         """The same for some keys; those that the window does not have are left out."""
