@@ -6,32 +6,37 @@ numbers is never written twice. Reading the pieces back in their order and mergi
 whole again. When the pieces hold much more than the whole does, the whole is written as one piece
 and the others go.
 
-A group with many keys is split into shards, and what comes to it goes there as bytes at once.
+A group with many keys is split into shards, and what comes to it goes there as bytes: cells, or
+the events themselves where most keys come but once before they go there. Adding these up first
+would be in vain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from streamd.api import Misconfigured
-from streamd_windows.aggregates import Aggregate, Cells
+from streamd_windows.aggregates import Cells, Order, Table
+from streamd_windows.blocks import cells_block
 from streamd_windows.keys import Key
+from streamd_windows.pending import MOSTLY, Pending
 from streamd_windows.shards import (
     COUNT,
     OTHER_LAYOUT,
     Piece,
     PieceName,
     Shard,
-    encode,
+    apart,
     scatter,
     shard_of,
 )
 
 # Cells of a group that is one shard; beyond that it is split.
 SPLIT = 65_536
-# Cells that a group which is split lets come before it spreads them over its shards.
+# What a group that is split lets come before it spreads it over its shards: events or cells.
 SPREAD = 8192
-# Cells to merge in one call.
+# What shards have that are brought up to date in one call, about.
 _AT_ONCE = 32_768
 
 
@@ -41,29 +46,47 @@ class Group:
     Whoever adds to `fresh` calls `settle` after it.
     """
 
-    __slots__ = ("_aggregates", "_gone", "_partition", "_recent", "_shards", "fresh")
+    __slots__ = (
+        "_gone",
+        "_partition",
+        "_pending",
+        "_pends",
+        "_recent",
+        "_table",
+        "fresh",
+        "shards",
+    )
 
-    def __init__(self, aggregates: Sequence[Aggregate], partition: str) -> None:
-        self._aggregates = aggregates
+    def __init__(self, table: Table, partition: str) -> None:
+        self._table = table
         self._partition = partition
-        self.fresh: list[Cells] = self._none()
+        self.fresh: list[Cells] = table.cells()
         # All that has been stored of a small group; of a split one what came last.
-        self._recent = Shard(aggregates, partition)
-        self._shards: list[Shard] = []
+        self._recent = Shard(table, partition)
+        self.shards: list[Shard] = []
         self._gone: list[Piece] = []
+        # Of a split group: events that are not cells yet, and whether the next ones go there too.
+        self._pending = Pending(table)
+        self._pends = False
 
     def __len__(self) -> int:
         """How many cells are held, about: a key may be in what has come of late once more."""
-        return len(self.fresh[0]) + len(self._recent) + sum(map(len, self._shards))
+        came = len(self.fresh[0]) + self._pending.size
+        return came + len(self._recent) + sum(map(len, self.shards))
 
-    @property
-    def split(self) -> bool:
-        """Whether it has shards."""
-        return bool(self._shards)
+    def add(
+        self, keys: Sequence[Key], values: Sequence[Sequence[Any]], order: Sequence[Order]
+    ) -> None:
+        """Take events, as `Table.update` does."""
+        if self._pends:
+            self._pending.add(keys, values, order)
+        else:
+            self._table.update(self.fresh, keys, values, order)
+        self.settle()
 
     def settle(self) -> None:
         """Keep what is fresh small enough for a processor's cache."""
-        if len(self.fresh[0]) >= (SPREAD if self._shards else SPLIT):
+        if len(self.fresh[0]) + self._pending.size >= (SPREAD if self.shards else SPLIT):
             self._spread()
             self._catch_up()
 
@@ -71,7 +94,8 @@ class Group:
         """The cells of a column, in the order in which they came; of a shard, or all."""
         if shard is not None:
             self._spread()
-        shards = [*self._shards, self._recent] if shard is None else [self._shards[shard]]
+        self._pending.keep(self._recent)
+        shards = [*self.shards, self._recent] if shard is None else [self.shards[shard]]
         for each in shards:
             if each.waiting:
                 each.merge()
@@ -80,29 +104,32 @@ class Group:
 
     def value(self, column: int, key: Key) -> int:
         """A count's cell, 0 where there is none."""
-        count: int = self._recent.whole[column].get(key, 0) + self.fresh[column].get(key, 0)
-        if self._shards:
-            shard = self._shards[shard_of(key)]
-            if shard.waiting:
-                shard.merge()
-            count += shard.whole[column].get(key, 0)
-        return count
+        self._pending.keep(self._recent)
+        held = [self._recent, self.shards[shard_of(key)]] if self.shards else [self._recent]
+        for each in held:
+            if each.waiting:
+                each.merge()
+        counts = [each.whole[column] for each in held]
+        return sum(count.get(key, 0) for count in (*counts, self.fresh[column]))
 
     def take(self) -> list[Piece]:
         """The pieces to write or (None) to remove since the last call, by name."""
+        self._pending.keep(self._recent)
         if self.fresh[0]:
             self._recent.absorb(self.fresh)
-            self.fresh = self._none()
-        if len(self._recent) >= (SPREAD if self._shards else SPLIT):
+            self.fresh = self._table.cells()
+        if len(self._recent) >= (SPREAD if self.shards else SPLIT):
             self._spread()
             self._catch_up()
+        elif self._recent.overdue() > 1:
+            self._recent.catch_up()
         gone, self._gone = self._gone, []
-        taken = [shard.take(index) for index, shard in enumerate([self._recent, *self._shards])]
+        taken = [shard.take(index) for index, shard in enumerate([self._recent, *self.shards])]
         return [*gone, *(piece for pieces in taken for piece in pieces)]
 
     def drop(self) -> list[Piece]:
         """What removes all pieces from the store."""
-        held = [shard.drop(index) for index, shard in enumerate([self._recent, *self._shards])]
+        held = [shard.drop(index) for index, shard in enumerate([self._recent, *self.shards])]
         return [*self._gone, *(piece for pieces in held for piece in pieces)]
 
     def restore(self, pieces: Iterable[tuple[PieceName, bytes]]) -> None:
@@ -114,36 +141,42 @@ class Group:
             raise Misconfigured(OTHER_LAYOUT)
         if max(found) > 0:
             self._split()
-        shards = [self._recent, *self._shards]
+        shards = [self._recent, *self.shards]
         for index in sorted(found):
             shards[index].restore(found[index])
 
-    def _none(self) -> list[Cells]:
-        return [aggregate.cells() for aggregate in self._aggregates]
-
     def _split(self) -> None:
-        self._shards = [Shard(self._aggregates, self._partition) for _ in range(COUNT)]
+        self.shards = [Shard(self._table, self._partition) for _ in range(COUNT)]
 
     def _spread(self) -> None:
         """All that is recent and fresh goes to the shards, in this order."""
-        if not self._shards:
+        if not self.shards:
             self._split()
-        for columns in (self._recent.whole, self.fresh):
-            if columns[0]:
-                for shard, keys in zip(self._shards, scatter(columns[0]), strict=True):
-                    if keys:
-                        shard.add(encode(self._aggregates, columns, keys), len(keys))
-        if self.fresh[0]:
-            self.fresh = self._none()
         if self._recent:
+            self._recent.merge()
+            self._spread_cells(self._recent.whole)
             self._gone += self._recent.drop(0)
             self._recent = self._recent.successor()
+        if self._pending.size:
+            self._pending.spread(self.shards)
+            self._pends = self._pending.varied
+        if self.fresh[0]:
+            keys = self.fresh[0]
+            self._pends = len(keys) > MOSTLY * sum(keys.values())
+            self._spread_cells(self.fresh)
+            self.fresh = self._table.cells()
+
+    def _spread_cells(self, columns: Sequence[Cells]) -> None:
+        keys = columns[0]
+        for shard, some in zip(self.shards, scatter(keys, keys, apart()), strict=True):
+            if some:
+                shard.add(cells_block(self._table, columns, some), len(some))
 
     def _catch_up(self) -> None:
-        """Merge what is overdue, but a part only: a call takes some 10 ms at most."""
+        """Merge what is overdue, but a part only: a call takes tens of ms at most."""
         cells = 0
-        for shard in sorted(self._shards, key=Shard.overdue, reverse=True):
+        for shard in sorted(self.shards, key=Shard.overdue, reverse=True):
             if cells >= _AT_ONCE or shard.overdue() <= 1:
                 break
-            cells += shard.waiting
-            shard.merge()
+            cells += len(shard)
+            shard.catch_up()

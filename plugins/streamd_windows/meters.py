@@ -70,7 +70,7 @@ class Meters:
             self._gauges[name].set(value)
         _drain(self._counted, self._counters)
         if self._columns:
-            _drain(self._columns.skipped, self._skipped)
+            _drain(self._columns.take_skipped(), self._skipped)
 
 
 def _drain(counts: dict[str, int], counters: Mapping[str, Counter]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Literal
 
 from streamd.api import Misconfigured
-from streamd_windows.aggregates import Aggregate, Count
+from streamd_windows.aggregates import Count, Table
 from streamd_windows.cells import Group
-from streamd_windows.shards import OTHER_LAYOUT, PieceName
+from streamd_windows.shards import OTHER_LAYOUT, PieceName, Shard
 from streamd_windows.slices import SubKey
 
 # "p": the aggregates of a pane, by its start. "e": what has been emitted of a window, by its end:
@@ -16,17 +16,17 @@ from streamd_windows.slices import SubKey
 Kind = Literal["p", "e"]
 Name = tuple[Kind, int]
 
-_EMITTED: Sequence[Aggregate] = (Count(), Count())
+_EMITTED = Table([Count(), Count()], [None, None])
 
 
 class PaneBody:
     """Groups of cells by name; a group that is dropped leaves nothing."""
 
-    __slots__ = ("_aggregates", "_gone", "_partition", "_touched", "groups")
+    __slots__ = ("_gone", "_partition", "_tables", "_touched", "groups")
 
-    def __init__(self, aggregates: Sequence[Aggregate], partition: str) -> None:
+    def __init__(self, table: Table, partition: str) -> None:
         self.groups: dict[Name, Group] = {}
-        self._aggregates = {"p": aggregates, "e": _EMITTED}
+        self._tables = {"p": table, "e": _EMITTED}
         self._partition = partition
         self._touched: set[Name] = set()
         self._gone: list[SubKey] = []
@@ -37,14 +37,15 @@ class PaneBody:
         self._touched.add(name)
         group = self.groups.get(name)
         if group is None:
-            group = self.groups[name] = Group(self._aggregates[kind], self._partition)
+            group = self.groups[name] = Group(self._tables[kind], self._partition)
         return group
 
-    def drop(self, name: Name) -> None:
-        """Forget a group."""
+    def drop(self, name: Name) -> list[Shard]:
+        """Forget a group. Returns its shards, which may take long to free."""
         group = self.groups.pop(name)
         self._touched.discard(name)
         self._gone += [(*name, *piece) for piece, _ in group.drop()]
+        return group.shards
 
     def changes(self) -> Iterator[tuple[SubKey, bytes | None]]:
         for sub in self._gone:
@@ -62,5 +63,5 @@ class PaneBody:
                 raise Misconfigured(OTHER_LAYOUT)
             pieces.setdefault((kind, at), []).append(((piece[0], piece[1]), data))
         for name in sorted(pieces):
-            group = self.groups[name] = Group(self._aggregates[name[0]], self._partition)
+            group = self.groups[name] = Group(self._tables[name[0]], self._partition)
             group.restore(pieces[name])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from streamd_windows.aggregates import Aggregate, Cells
+from streamd_windows.aggregates import Cells, Table
 from streamd_windows.cells import Group
 from streamd_windows.keys import Key
 from streamd_windows.layout import Layout
-from streamd_windows.shards import COUNT, scatter
+from streamd_windows.shards import COUNT, apart, scatter
 from streamd_windows.slices import Slice, Slices
 
 
@@ -62,7 +62,7 @@ class WindowView:
         By shard, and in each in the order in which the keys came, pane by pane: whether groups are
         split or not, that too is the same in every run.
         """
-        split = any(group.split for _, groups in self._groups for group in groups)
+        split = any(group.shards for _, groups in self._groups for group in groups)
         shards: Sequence[int | None] = range(COUNT) if split else [None]
         seen: dict[int | None, set[Key]] = {shard: set() for shard in shards}
         for slice_, groups in self._groups:
@@ -73,7 +73,7 @@ class WindowView:
                     keys = [key for key in keys if key not in seen[shard]]
                     seen[shard].update(keys)
                 if shard is None:
-                    keys = [key for part in scatter(keys) for key in part]
+                    keys = [key for part in scatter(keys, keys, apart()) for key in part]
                 yield Owned(slice_, shard, before, keys)
                 before += len(keys)
 
@@ -86,15 +86,13 @@ class WindowView:
                 del left[key]
             yield slice_, mine
 
-    def columns(
-        self, aggregates: Sequence[Aggregate], keys: Sequence[Key], shard: int | None
-    ) -> list[Cells]:
+    def columns(self, table: Table, keys: Sequence[Key], shard: int | None) -> list[Cells]:
         """The cells of some keys, merged over panes and partitions; to be read only.
 
         `shard` is the one of all keys, None if they are of several.
         """
         columns = []
-        for number, aggregate in enumerate(aggregates):
+        for number, aggregate in enumerate(table.aggregates):
             parts = [p for _, gs in self._groups for g in gs for p in g.parts(number, shard)]
             columns.append(aggregate.pick(parts, keys))
         return columns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from streamd_windows.aggregates import Aggregate, Column, Count, Order
+from streamd_windows.aggregates import Aggregate, Column, Count, Order, Table
 from streamd_windows.keys import Key, compile_field
 from streamd_windows.slices import Slice, Slices
 
@@ -134,10 +134,10 @@ class Columns:
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
-        self.aggregates: list[Aggregate] = [Count()]
         self.names = [column.name for column in columns]
         self.fields: dict[str, Callable[..., list[Any]]] = {}
-        self._field_of: list[int] = [-1]  # which field each column of cells reads
+        aggregates: list[Aggregate] = [Count()]
+        field_of: list[int | None] = [None]
         held: dict[str, int] = {}
         for column in sorted(columns, key=lambda column: column.name):
             if column.field is None:
@@ -145,25 +145,22 @@ class Columns:
             if column.field not in self.fields:
                 path = f"aggregate.{column.name}"
                 self.fields[column.field] = compile_field(column.field, path)
-            held[column.name] = len(self.aggregates)
-            self._field_of.append(list(self.fields).index(column.field))
-            self.aggregates.append(column.aggregate)
+            held[column.name] = len(aggregates)
+            field_of.append(list(self.fields).index(column.field))
+            aggregates.append(column.aggregate)
+        self.table = Table(aggregates, field_of)
         # Which column of cells each name shows.
         self._shown = [held.get(name, 0) for name in self.names]
-        self.ordered = any(aggregate.ordered for aggregate in self.aggregates)
-        self.skipped: dict[str, int] = dict.fromkeys(self.names, 0)
 
-    def update(self, cells: list[dict[Key, Any]], keys: Sequence[Key], rows: Rows) -> None:
-        """Add rows to columns of cells, each under its key."""
-        self.aggregates[0].update(cells[0], keys, (), ())
-        for name, column in zip(self.names, self._shown, strict=True):
-            if column:
-                values = rows.fields[self._field_of[column]]
-                skipped = self.aggregates[column].update(cells[column], keys, values, rows.order)
-                if skipped:
-                    self.skipped[name] += skipped
+    def take_skipped(self) -> dict[str, int]:
+        """How many values each name could not use since the last call."""
+        skipped = self.table.skipped
+        counts = {name: skipped[at] for name, at in zip(self.names, self._shown, strict=True)}
+        skipped[:] = [0] * len(skipped)
+        return counts
 
     def results(self, cells: list[dict[Key, Any]], keys: Sequence[Key]) -> list[tuple[Any, ...]]:
         """What the row of each key shows, in the order of `names`."""
-        lists = [self.aggregates[column].results(cells[column], keys) for column in self._shown]
+        shown, aggregates = self._shown, self.table.aggregates
+        lists = [aggregates[column].results(cells[column], keys) for column in shown]
         return list(zip(*lists, strict=True)) if lists else [()] * len(keys)

@@ -70,7 +70,7 @@ def shown(columns: Columns, sessions: list[Whole]) -> list[tuple[Any, ...]]:
         numbers = [whole.first.number for whole in sessions]
         return columns.results(sessions[0].owner.body.cells, numbers)
     merged: list[Cells] = []
-    for number, aggregate in enumerate(columns.aggregates):
+    for number, aggregate in enumerate(columns.table.aggregates):
         cells: Cells = {}
         for at, whole in enumerate(sessions):
             held = [s.body.cells[number].get(part.number) for s, part in whole.parts()]

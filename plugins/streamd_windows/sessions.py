@@ -44,7 +44,7 @@ class SessionWindower:
         self._latest = NEVER
 
     def body(self, partition: str) -> SessionBody:
-        return SessionBody(self._columns.aggregates, partition)
+        return SessionBody(self._columns.table.aggregates, partition)
 
     def restored(self, slice_: Slice) -> None:
         for session in slice_.body:
@@ -69,7 +69,7 @@ class SessionWindower:
         if rows.times:
             body: SessionBody = rows.slice.body
             numbers = self._place_all(rows, body)
-            self._columns.update(body.cells, numbers, rows)
+            self._columns.table.update(body.cells, numbers, rows.fields, rows.order)
         return late
 
     def immediate(self, watermark: int | None) -> list[Chunk]:  # noqa: ARG002

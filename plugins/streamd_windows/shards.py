@@ -7,21 +7,25 @@ somebody asks, or when much has come: then one shard at a time, many cells at on
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 from zlib import crc32
 
 from streamd.api import Misconfigured
-from streamd_windows.aggregates import Aggregate, Cells
+from streamd_windows.aggregates import Cells, Table
+from streamd_windows.blocks import cells_block, merge
 from streamd_windows.keys import Key
-from streamd_windows.packing import key_of, pack, pack_block, packed_key, unpack, unpack_block
+from streamd_windows.packing import pack, packed_key, unpack
+
+T = TypeVar("T")
 
 COUNT = 64  # a power of two
-# Cells that wait to be merged are at most twice those of the shard, or this many.
+# What waits to be merged is at most twice the cells of the shard, or this much.
 WAITING = 1024
-# A shard is rewritten when it has more pieces in the store than this.
+# A shard is rewritten when it has more pieces in the store than this,
 _PIECES = 200
-# A shard is rewritten, too, when they hold this many cells more than three times its own.
+# or when they hold more than so many times its cells, and some.
+_TIMES = 4
 _SLACK = 64
 
 OTHER_LAYOUT = (
@@ -39,77 +43,89 @@ def shard_of(key: Key) -> int:
     return crc32(key.encode() if type(key) is str else packed_key(key)) & (COUNT - 1)
 
 
-def scatter(keys: Iterable[Key]) -> list[list[Key]]:
-    """The keys of each shard, in the order given."""
-    parts: list[list[Key]] = [[] for _ in range(COUNT)]
+def apart() -> list[list[Any]]:
+    """Nothing yet, for each shard."""
+    return [[] for _ in range(COUNT)]
+
+
+def scatter(keys: Iterable[Key], items: Iterable[T], parts: list[list[T]]) -> list[list[T]]:
+    """Add each item to the part of the shard where its key belongs. Returns `parts`."""
     add = [part.append for part in parts]
-    for key in keys:  # `shard_of`, spelled out: a call costs as much again
-        add[crc32(key.encode() if type(key) is str else packed_key(key)) & (COUNT - 1)](key)
+    for key, item in zip(keys, items, strict=True):  # `shard_of`: a call costs as much again
+        add[crc32(key.encode() if type(key) is str else packed_key(key)) & (COUNT - 1)](item)
     return parts
 
 
 class Shard:
-    """Columns of cells (`whole`), and blocks of bytes that are still to be merged into them.
+    """Columns of cells (`whole`), and blocks that are still to be merged into them.
 
-    `waiting` counts the cells in those.
+    `waiting` counts the events or cells in those.
     """
 
     __slots__ = (
-        "_aggregates",
-        "_blocks",
         "_first",
         "_new",
         "_next",
         "_partition",
         "_rewritten",
         "_stored",
+        "_table",
+        "blocks",
         "waiting",
         "whole",
     )
 
-    def __init__(self, aggregates: Sequence[Aggregate], partition: str, first: int = 0) -> None:
-        self._aggregates = aggregates
+    def __init__(self, table: Table, partition: str, first: int = 0) -> None:
+        self._table = table
         self._partition = partition
-        self.whole: list[Cells] = [aggregate.cells() for aggregate in aggregates]
+        self.whole: list[Cells] = table.cells()
+        self.blocks: list[bytes] = []
         self.waiting = 0
         # The pieces in the store are numbered from `first` up to `next` and hold `stored` cells.
         self._first = self._next = first
         self._stored = 0
-        self._blocks: list[bytes] = []
         self._new: list[bytes] = []  # what the store does not have
         self._rewritten = False  # ... and whether it replaces what the store has
 
-    def add(self, block: bytes, cells: int) -> None:
-        """Take a block, to be merged later."""
-        self._blocks.append(block)
+    def add(self, block: bytes, size: int) -> None:
+        """Take a block of so many events or cells, to be merged later."""
+        self.blocks.append(block)
         self._new.append(block)
-        self.waiting += cells
-        self._stored += cells
+        self.waiting += size
+        self._stored += size
 
     def absorb(self, columns: Sequence[Cells]) -> None:
         """Take cells over, merged at once."""
-        self._new.append(encode(self._aggregates, columns, columns[0]))
+        self.merge()
+        self._new.append(cells_block(self._table, columns, columns[0]))
         self._stored += len(columns[0])
-        for aggregate, whole, cells in zip(self._aggregates, self.whole, columns, strict=True):
+        pairs = zip(self.whole, columns, strict=True)
+        for aggregate, (whole, cells) in zip(self._table.aggregates, pairs, strict=True):
             aggregate.absorb(whole, cells)
-        self._shrink()
 
     def __len__(self) -> int:
-        """How many cells are held, about: what waits may be the same keys again."""
+        """How many cells are held, about: what waits may be of the same keys."""
         return len(self.whole[0]) + self.waiting
 
     def overdue(self) -> float:
-        """By how much what waits is beyond where it should be merged; above 1 it is."""
-        cells = self.waiting / max(2 * len(self.whole[0]), WAITING, 1)
-        return max(cells, self._pieces() / _PIECES)
+        """How badly `catch_up` is needed: it is above 1."""
+        waits = self.waiting / max(2 * len(self.whole[0]), WAITING, 1)
+        return max(waits, self._excess())
+
+    def catch_up(self) -> None:
+        """Merge what waits, and rewrite pieces that hold much more than the whole does."""
+        self.merge()
+        if self._excess() > 1:
+            self._stored = len(self.whole[0])
+            self._new = [cells_block(self._table, self.whole, self.whole[0])]
+            self._rewritten = True
 
     def merge(self) -> None:
         """Let `whole` hold everything."""
-        for block in self._blocks:
-            self._merge(block)
-        self._blocks = []
+        for block in self.blocks:
+            merge(self._table, self.whole, block, self._partition)
+        self.blocks = []
         self.waiting = 0
-        self._shrink()
 
     def take(self, index: int) -> list[Piece]:
         """The pieces to write or (None) to remove since the last call."""
@@ -129,6 +145,7 @@ class Shard:
 
     def restore(self, pieces: Iterable[tuple[int, bytes]]) -> None:
         """Become what the pieces hold. Raises Misconfigured if keys were spread in another way."""
+        counted = [*self._table.skipped]
         ordered = sorted(pieces)
         self._first, self._next = ordered[0][0], ordered[-1][0] + 1
         for _, piece in ordered:
@@ -136,39 +153,15 @@ class Shard:
             if count != COUNT:
                 raise Misconfigured(OTHER_LAYOUT)
             for block in blocks:
-                self._stored += self._merge(block)
+                self._stored += merge(self._table, self.whole, block, self._partition)
+        self._table.skipped[:] = counted  # these are nothing new
 
     def successor(self) -> Shard:
         """An empty one, whose pieces are named after those of this one."""
-        return Shard(self._aggregates, self._partition, self._next)
+        return Shard(self._table, self._partition, self._next)
 
-    def _pieces(self) -> int:
-        """In the store, unless they are to be replaced."""
-        return 0 if self._rewritten else self._next - self._first
-
-    def _merge(self, block: bytes) -> int:
-        """Returns how many keys the block has."""
-        packed, *columns = unpack_block(block)
-        keys = packed if {str}.issuperset(map(type, packed)) else [key_of(key) for key in packed]
-        for aggregate, whole, data in zip(self._aggregates, self.whole, columns, strict=True):
-            aggregate.absorb_encoded(whole, keys, data, self._partition)
-        return len(keys)
-
-    def _shrink(self) -> None:
-        """Rather than pieces that hold much more than the whole does, write the whole."""
-        many = self._stored > 3 * len(self.whole[0]) + _SLACK
-        if many or self._pieces() > _PIECES:
-            self._stored = len(self.whole[0])
-            self._new = [encode(self._aggregates, self.whole, self.whole[0])]
-            self._rewritten = True
-
-
-def encode(
-    aggregates: Sequence[Aggregate], columns: Sequence[Cells], keys: Collection[Key]
-) -> bytes:
-    """The cells of some keys as a block; all of them must be in the first column."""
-    data: list[Any] = [list(keys), list(map(columns[0].__getitem__, keys))]
-    for aggregate, cells in zip(aggregates[1:], columns[1:], strict=True):
-        to_data, get = aggregate.encode, cells.get
-        data.append([None if (cell := get(key)) is None else to_data(cell) for key in keys])
-    return pack_block(data)
+    def _excess(self) -> float:
+        """By how much the pieces are more than they should be; above 1 they are."""
+        stored = self._stored / (_TIMES * len(self) + _SLACK)
+        pieces = 0 if self._rewritten else self._next - self._first
+        return max(stored, pieces / _PIECES)

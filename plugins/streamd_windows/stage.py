@@ -51,7 +51,7 @@ class WindowStage:
         self._slices = windower.slices
         self._key_of = key_of
         self._fields = list(columns.fields.values()) if columns else []
-        self._ordered = columns.ordered if columns else False
+        self._ordered = columns.table.ordered if columns else False
         self._by_clock = config.time == PROCESSING
         self._read_times = time_reader(
             "record" if self._by_clock else config.time, config.time_unit

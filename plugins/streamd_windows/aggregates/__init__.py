@@ -3,5 +3,15 @@
 from streamd_windows.aggregates.base import Aggregate, Cells, Custom, Order
 from streamd_windows.aggregates.numbers import Count
 from streamd_windows.aggregates.parse import Column, parse_aggregates
+from streamd_windows.aggregates.table import Table
 
-__all__ = ["Aggregate", "Cells", "Column", "Count", "Custom", "Order", "parse_aggregates"]
+__all__ = [
+    "Aggregate",
+    "Cells",
+    "Column",
+    "Count",
+    "Custom",
+    "Order",
+    "Table",
+    "parse_aggregates",
+]

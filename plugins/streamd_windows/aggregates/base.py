@@ -20,10 +20,12 @@ Cells = dict[Key, Any]
 class Aggregate:
     """One column of a window: cells by key. The methods work on cells, `self` has settings only.
 
-    A cell is never None. `ordered` says that `update` needs to know where the events stand.
+    A cell is never None. `ordered` says that `update` needs to know where the events stand, `plain`
+    that `encode` and `decode` return what they are given.
     """
 
     ordered = False
+    plain = False
 
     def cells(self) -> Cells:
         """No cells yet."""
@@ -58,10 +60,17 @@ class Aggregate:
         """The inverse of `encode`; `partition` is where the cell's events come from."""
         return data
 
+    def encode_all(self, cells: Cells, keys: Iterable[Key]) -> list[Any]:
+        """The encoded cells of these keys, None where there is none."""
+        if self.plain:
+            return list(map(cells.get, keys))
+        encode, get = self.encode, cells.get
+        return [None if (cell := get(key)) is None else encode(cell) for key in keys]
+
     def absorb_encoded(
         self, into: Cells, keys: Sequence[Key], data: Sequence[Any], partition: str
     ) -> None:
-        """Merge encoded cells of these keys into `into`; `data` has None where there is none."""
+        """Merge what `encode_all` gave for these keys into `into`."""
         cells, decode = self.cells(), self.decode
         for key, cell in zip(keys, data, strict=True):
             if cell is not None:

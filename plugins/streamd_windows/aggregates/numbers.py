@@ -22,6 +22,7 @@ from streamd_windows.keys import Key
 INT_LIMIT = 1 << 63
 FLOAT_LIMIT = 1e290
 _COMPRESS_ABOVE = 64
+_COMPACT = 8  # a cell this long is stored as it is
 
 
 def is_number(value: Any) -> bool:
@@ -34,6 +35,8 @@ def is_number(value: Any) -> bool:
 
 class Count(Aggregate):
     """`count()`: the events."""
+
+    plain = True
 
     def cells(self) -> Cells:
         return Counter()
@@ -144,7 +147,8 @@ class Sum(Aggregate):
     def encode(self, cell: Any) -> Any:
         if type(cell) is int:
             return whole(cell)
-        compress(cell)
+        if len(cell) > _COMPACT:
+            compress(cell)
         return [whole(cell[0]), *cell[1:]]
 
     def decode(self, data: Any, partition: str) -> Any:  # noqa: ARG002
@@ -192,6 +196,8 @@ class Avg(Aggregate):
 
 class Extreme(Aggregate):
     """`min(field)` and `max(field)` of numbers."""
+
+    plain = True
 
     def __init__(self, *, largest: bool) -> None:
         self.largest = largest

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamd.api import ConfigError
-from streamd_windows.aggregates import Aggregate, parse_aggregates
+from streamd_windows.aggregates import Aggregate, Table, parse_aggregates
 from streamd_windows.aggregates.base import Custom
 from streamd_windows.aggregates.distinct import estimate, sketch
 from streamd_windows.aggregates.percentiles import Percentiles
@@ -281,13 +281,11 @@ def test_arguments_may_hold_commas() -> None:
 @given(st.lists(st.lists(st.sampled_from("abcdef"), max_size=20), max_size=30))
 def test_a_group_is_what_its_pieces_hold(epochs: list[list[str]]) -> None:
     """Also when pieces are merged on the way; and the pieces stay few."""
-    aggregates = [aggregate_of("count(v)"), aggregate_of("collect(v, 3)")]
-    group, store = Group(aggregates, "p"), dict[tuple[int, int], bytes]()
+    table = Table([aggregate_of("count(v)"), aggregate_of("collect(v, 3)")], [0, 0])
+    group, store = Group(table, "p"), dict[tuple[int, int], bytes]()
     for epoch, keys in enumerate(epochs * 5):
         order = [(epoch, "p", n) for n in range(len(keys))]
-        for aggregate, cells in zip(aggregates, group.fresh, strict=True):
-            aggregate.update(cells, keys, keys, order)
-        group.settle()
+        group.add(keys, [keys], order)
         for name, piece in group.take():
             if piece is None:
                 del store[name]
@@ -295,7 +293,7 @@ def test_a_group_is_what_its_pieces_hold(epochs: list[list[str]]) -> None:
                 store[name] = piece
     assert len(store) <= 3 * 6 + 64 + 1
     if store:
-        other = Group(aggregates, "p")
+        other = Group(table, "p")
         other.restore(store.items())
         for column in range(2):
             assert _listed(other, column) == _listed(group, column)
