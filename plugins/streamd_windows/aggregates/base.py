@@ -16,6 +16,9 @@ from streamd_windows.packing import pack_block, unpack_block
 Order = tuple[int, str, int]
 Cells = dict[Key, Any]
 
+# What msgpack holds as a list.
+_LISTED = (tuple, set, frozenset)
+
 
 class Aggregate:
     """One column of a window: cells by key. The methods work on cells, `self` has settings only.
@@ -113,13 +116,21 @@ class Custom(Aggregate):
     """An aggregation of a user: a class with create, add, merge and result, called per event.
 
     `encode` and `decode` are optional; without them a cell must be plain data (numbers, texts,
-    lists, dicts). `add` may change the cell that it is given and returns it.
+    lists, dicts) or a tuple or set of it. `add` returns the cell that it is given, changed, or
+    another one. Raises ValueError if a new cell does not come back from the store as it was.
     """
 
     def __init__(self, implementation: Any) -> None:
         self.implementation = implementation
+        cell = implementation.create()
+        listed = type(cell) in _LISTED and not hasattr(implementation, "encode")
+        plain: Callable[[Any], Any] = type(cell) if listed else lambda data: data
         self._encode: Callable[[Any], Any] = getattr(implementation, "encode", lambda cell: cell)
-        self._decode: Callable[[Any], Any] = getattr(implementation, "decode", lambda data: data)
+        self._decode: Callable[[Any], Any] = getattr(implementation, "decode", plain)
+        if type(self.copy(cell)) is not type(cell):
+            raise ValueError(
+                f"a cell ({type(cell).__qualname__}) is no plain data and needs encode and decode"
+            )
 
     def update(
         self,

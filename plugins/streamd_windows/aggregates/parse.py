@@ -108,7 +108,10 @@ def _custom(kind: str, cls: type, numbers: list[Any]) -> Aggregate:
     lacks = [m for m in ("create", "add", "merge", "result") if not hasattr(implementation, m)]
     if lacks:
         raise ValueError(f"the aggregation {kind!r} ({cls.__qualname__}) lacks {', '.join(lacks)}")
-    return Custom(implementation)
+    try:
+        return Custom(implementation)
+    except Exception as error:
+        raise ValueError(f"the aggregation {kind!r} ({cls.__qualname__}): {error}") from error
 
 
 def _number(kind: str, text: str) -> float:

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from streamd.api import ConfigError
 from streamd_windows.aggregates import Aggregate, Table, parse_aggregates
-from streamd_windows.aggregates.base import Custom
 from streamd_windows.aggregates.distinct import estimate, sketch
 from streamd_windows.aggregates.percentiles import Percentiles
 from streamd_windows.cells import Group
 from streamd_windows.packing import pack, unpack
+from tests.plugins.streamd_windows.test_users_aggregates import Product
 
 CALLS = [
     "count(v)",
@@ -220,35 +220,6 @@ def test_true_and_one_are_two_values() -> None:
     assert rows[1]["value"] is True
 
 
-class Product:
-    """An aggregation of a user."""
-
-    def __init__(self, scale: int = 1) -> None:
-        self.scale = scale
-
-    def create(self) -> int:
-        return self.scale
-
-    def add(self, cell: int, value: Any) -> int:
-        return cell * int(value)
-
-    def merge(self, mine: int, other: int) -> int:
-        return mine * other // self.scale
-
-    def result(self, cell: int) -> int:
-        return cell
-
-
-def test_users_bring_their_own() -> None:
-    column = parse_aggregates({"x": "product(v, 10)"}, {"product": Product}, frozenset())[0]
-    aggregate = column.aggregate
-    cells = aggregate.cells()
-    skipped = aggregate.update(cells, ["k"] * 4, [2, 3, "no number", None], [])
-    assert (skipped, aggregate.results(cells, ["k"])) == (2, [60])
-    assert aggregate.results(aggregate.combine([cells, {"k": 50}]), ["k"]) == [300]
-    assert aggregate.results(cells, ["k", "other"]) == [60, 10]
-
-
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -304,29 +275,3 @@ def test_a_group_is_what_its_pieces_hold(epochs: list[list[str]]) -> None:
 def _listed(group: Group, column: int) -> list[tuple[Any, Any]]:
     """Cells in their order."""
     return [item for cells in group.parts(column, None) for item in cells.items()]
-
-
-def test_a_merge_in_place_leaves_the_parts_alone() -> None:
-    """Of an aggregation that needs no `encode`: its cells are plain data, and shared by panes."""
-
-    class Tally:
-        def create(self) -> dict[str, int]:
-            return {"n": 0}
-
-        def add(self, cell: dict[str, int], value: Any) -> dict[str, int]:
-            cell["n"] += 1
-            return cell
-
-        def merge(self, mine: dict[str, int], other: dict[str, int]) -> dict[str, int]:
-            mine["n"] += other["n"]
-            return mine
-
-        def result(self, cell: dict[str, int]) -> int:
-            return cell["n"]
-
-    aggregate = Custom(Tally())
-    parts: list[dict[Any, Any]] = [{}, {}]
-    for part in parts:
-        aggregate.update(part, ["k", "k"], [1, 2], [])
-    for _ in range(2):
-        assert aggregate.results(aggregate.combine(parts), ["k"]) == [4]
