@@ -45,6 +45,7 @@ MANY = {
     "users": "distinct(payload.user_id)",
     "top": "top_k(payload.user_id, 10)",
 }
+SOME = {"n": "count()", "sum": "sum(payload.data.amount)", "max": "max(payload.data.amount)"}
 JOIN: dict[str, Any] = {"left": "l", "right": "r", "on": ("payload.user_id",)}
 CASES = [
     Case("tumbling 60 s, count by 1K keys", TumblingStage, 1_000, {"size": Duration("60s"), **KEY}),
@@ -53,6 +54,19 @@ CASES = [
         TumblingStage,
         1_000_000,
         {"size": Duration("60s"), **KEY},
+        times=3,
+    ),
+    Case(
+        "tumbling 60 s, three aggregates, 1K keys",
+        TumblingStage,
+        1_000,
+        {"size": Duration("60s"), "aggregate": SOME, **KEY},
+    ),
+    Case(
+        "tumbling 60 s, three aggregates, 1M keys",
+        TumblingStage,
+        1_000_000,
+        {"size": Duration("60s"), "aggregate": SOME, **KEY},
         times=3,
     ),
     Case(
@@ -84,7 +98,7 @@ def main(events: int = 2_000_000) -> None:
         count = events * case.times
         whole, alone, rows, longest = _run(case, count)
         print(
-            f"{case.title:<40} {count / whole:>9,.0f} events/CPU s"
+            f"{case.title:<42} {count / whole:>9,.0f} events/CPU s"
             f"   window alone {count / alone:>9,.0f}"
             f"   {rows:>9,} rows   longest call {longest * 1000:.0f} ms",
             flush=True,
