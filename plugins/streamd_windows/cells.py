@@ -32,8 +32,9 @@ from streamd_windows.shards import (
     shard_of,
 )
 
-# Cells of a group that is one shard; beyond that it is split.
-SPLIT = 65_536
+# Cells of a group that is one shard, all columns together; beyond that it is split. With more, one
+# checkpoint would merge and encode tens of thousands of cells in one call.
+SPLIT = 49_152
 # What a group that is split lets come before it spreads it over its shards: events or cells.
 SPREAD = 8192
 # What shards have that are brought up to date in one call, about.
@@ -86,7 +87,7 @@ class Group:
 
     def settle(self) -> None:
         """Keep what is fresh small enough for a processor's cache."""
-        if len(self.fresh[0]) + self._pending.size >= (SPREAD if self.shards else SPLIT):
+        if len(self.fresh[0]) + self._pending.size >= self._most():
             self._spread()
             self._catch_up()
 
@@ -118,7 +119,7 @@ class Group:
         if self.fresh[0]:
             self._recent.absorb(self.fresh)
             self.fresh = self._table.cells()
-        if len(self._recent) >= (SPREAD if self.shards else SPLIT):
+        if len(self._recent) >= self._most():
             self._spread()
             self._catch_up()
         elif self._recent.overdue() > 1:
@@ -144,6 +145,10 @@ class Group:
         shards = [self._recent, *self.shards]
         for index in sorted(found):
             shards[index].restore(found[index])
+
+    def _most(self) -> int:
+        """How many may come before they are spread."""
+        return SPREAD if self.shards else SPLIT // len(self.fresh)
 
     def _split(self) -> None:
         self.shards = [Shard(self._table, self._partition) for _ in range(COUNT)]
