@@ -9,6 +9,7 @@ import structlog
 from anyio import to_thread
 from msgspec import Struct, structs
 
+from streamd.engine.frames import let_go
 from streamd.engine.phase import ReloadRefusedError
 from streamd.engine.reload import Change
 from streamd.engine.supervisor import Supervisor
@@ -71,9 +72,11 @@ class Reloader:
                 raise ReloadRefusedError("the daemon stops")
         except (SettingsError, ReloadRefusedError) as error:
             self._log.error("Reload refused; the old configuration goes on", reason=str(error))
+            let_go(error)  # and so of all that was made for the new one
             return self._settled(old, str(error))
         except Exception as error:
             self._log.error("Reload failed; the old configuration goes on", exc_info=error)
+            let_go(error)
             return self._settled(old, repr(error))
         self._come_and_go(changes, new, told)
         if kept:
@@ -129,6 +132,7 @@ class Reloader:
                 if not isinstance(error, ReloadRefusedError):
                     self._log.error("Reload failed", pipeline=name, exc_info=error)
                 kept[name] = str(error) or repr(error)
+                let_go(error)
         return kept
 
     async def _ready(self, specs: Sequence[PipelineSpec]) -> dict[str, Change | None]:

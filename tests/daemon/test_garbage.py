@@ -10,8 +10,13 @@ import anyio.to_thread
 import pytest
 
 from streamd.api import Batch
+from streamd.catalog import Catalog
+from streamd.engine.stages import Stages
 from streamd.engine.supervisor import Supervisor
+from streamd.engine.wiring import Wiring
+from streamd.reloading import Reloader
 from streamd.settings.loader import load
+from streamd.telemetry.metrics import Telemetry
 from streamd.testing.harness import surroundings
 from streamd.testing.memory import MemoryStore
 from tests.garbage import uncollected
@@ -144,3 +149,49 @@ async def test_a_pipeline_that_has_failed_holds_no_events(
         assert supervisor.failure is not None
         await anyio.to_thread.run_sync(int)  # the thread that has written lets go of its last work
         assert not any(type(one) is Batch for one in gc.get_objects())
+
+
+MAPPED = """
+[[pipeline.events.transform]]
+plugin = "map"
+set = { by = "'REVISION'" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ('plugin = "drop"', ""),
+        ('plugin = "sqlite"\npath = "/dev/null/REVISION"', "File exists"),
+        ('plugin = "none"', "no sink is called"),
+    ],
+    ids=["takes over", "cannot be opened", "has mistakes"],
+)
+async def test_no_version_outlives_a_reload(
+    change: str, refusal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "streamd.toml"
+    text = GENERATOR.replace("rate = 0\ncount = COUNT", "rate = 500") + MAPPED + CONFIG
+    out = '\n[[pipeline.events.sink]]\nid = "out"\n'
+    path.write_text(text + out + SINKS["drop"])
+    telemetry = Telemetry()
+    with anyio.fail_after(60), uncollected():
+        settings = load(path)
+        around = surroundings(MemoryStore(), state_dir=tmp_path, telemetry=telemetry)
+        supervisor = Supervisor(settings.pipelines[0], around)
+        supervisors = {"events": supervisor}
+        reloader = Reloader(supervisors, lambda *_: None, lambda: False, telemetry)
+        async with anyio.create_task_group() as group:
+            group.start_soon(supervisor.run)
+            await supervisor.running.wait()
+            for revision in range(5):
+                path.write_text((text + out + change).replace("REVISION", f"r{revision}"))
+                settings = await reloader.reload(settings)
+                assert reloader.last is not None
+                assert refusal in reloader.last.refusal
+                assert bool(refusal) == reloader.refused
+            await anyio.to_thread.run_sync(int)  # the thread that has read lets go of its last work
+            versions = [type(one) for one in gc.get_objects()]
+            supervisor.stop()
+    assert [versions.count(kind) for kind in (Stages, Wiring, Catalog)] == [1, 1, 1]
