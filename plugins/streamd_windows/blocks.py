@@ -14,8 +14,10 @@ from streamd_windows.aggregates import Cells, Order, Table
 from streamd_windows.keys import Key
 from streamd_windows.packing import key_of, pack_block, unpack_block
 
-# What msgpack gives back as it was: more would be lost than is won by waiting.
+# What msgpack gives back as it was.
 _PLAIN = frozenset({str, int, float, bool, type(None)})
+# Bytes of an event: a long text may be no more than a 1 in the cell of a count.
+_SHORT = 128
 
 
 def cells_block(table: Table, columns: Sequence[Cells], keys: Collection[Key]) -> bytes:
@@ -27,11 +29,13 @@ def cells_block(table: Table, columns: Sequence[Cells], keys: Collection[Key]) -
 def events_block(
     table: Table, keys: Sequence[Key], values: Sequence[Sequence[Any]], order: Sequence[Order]
 ) -> bytes:
-    """Events of one partition: as they are, or as cells if a value is no plain number or text."""
+    """Events of one partition: as they are if that takes little and loses nothing, or as cells."""
     if all(_PLAIN.issuperset(map(type, column)) for column in values):
         places = [[place[0] for place in order], [place[2] for place in order]] if order else []
         try:
-            return pack_block([bool(order), keys, *places, *values])
+            block = pack_block([bool(order), keys, *places, *values])
+            if len(block) <= _SHORT * len(keys):
+                return block
         except (OverflowError, UnicodeEncodeError):  # more than 64 bits; half a character
             pass
     cells = table.cells()

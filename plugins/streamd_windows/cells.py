@@ -67,19 +67,19 @@ class Group:
         self.shards: list[Shard] = []
         self._gone: list[Piece] = []
         # Of a split group: events that are not cells yet, and whether the next ones go there too.
-        self._pending = Pending(table)
+        self._pending: Pending | None = None
         self._pends = False
 
     def __len__(self) -> int:
         """How many cells are held, about: a key may be in what has come of late once more."""
-        came = len(self.fresh[0]) + self._pending.size
-        return came + len(self._recent) + sum(map(len, self.shards))
+        return self._came() + len(self._recent) + sum(map(len, self.shards))
 
     def add(
         self, keys: Sequence[Key], values: Sequence[Sequence[Any]], order: Sequence[Order]
     ) -> None:
         """Take events, as `Table.update` does."""
         if self._pends:
+            self._pending = self._pending or Pending(self._table)
             self._pending.add(keys, values, order)
         else:
             self._table.update(self.fresh, keys, values, order)
@@ -87,7 +87,8 @@ class Group:
 
     def settle(self) -> None:
         """Keep what is fresh small enough for a processor's cache."""
-        if len(self.fresh[0]) + self._pending.size >= self._most():
+        came = self._came() + (len(self._recent) if self.shards else 0)
+        if came >= self._most():
             self._spread()
             self._catch_up()
 
@@ -95,7 +96,7 @@ class Group:
         """The cells of a column, in the order in which they came; of a shard, or all."""
         if shard is not None:
             self._spread()
-        self._pending.keep(self._recent)
+        self._keep()
         shards = [*self.shards, self._recent] if shard is None else [self.shards[shard]]
         for each in shards:
             if each.waiting:
@@ -105,7 +106,7 @@ class Group:
 
     def value(self, column: int, key: Key) -> int:
         """A count's cell, 0 where there is none."""
-        self._pending.keep(self._recent)
+        self._keep()
         held = [self._recent, self.shards[shard_of(key)]] if self.shards else [self._recent]
         for each in held:
             if each.waiting:
@@ -113,17 +114,21 @@ class Group:
         counts = [each.whole[column] for each in held]
         return sum(count.get(key, 0) for count in (*counts, self.fresh[column]))
 
+    def merge(self) -> None:
+        """Let nothing wait: only what has been merged has had its useless values counted."""
+        self._keep()
+        for shard in (self._recent, *self.shards):
+            shard.merge()
+
     def take(self) -> list[Piece]:
         """The pieces to write or (None) to remove since the last call, by name."""
-        self._pending.keep(self._recent)
+        self._keep()
         if self.fresh[0]:
             self._recent.absorb(self.fresh)
             self.fresh = self._table.cells()
         if len(self._recent) >= self._most():
             self._spread()
-            self._catch_up()
-        elif self._recent.overdue() > 1:
-            self._recent.catch_up()
+        self._catch_up()
         gone, self._gone = self._gone, []
         taken = [shard.take(index) for index, shard in enumerate([self._recent, *self.shards])]
         return [*gone, *(piece for pieces in taken for piece in pieces)]
@@ -146,6 +151,10 @@ class Group:
         for index in sorted(found):
             shards[index].restore(found[index])
 
+    def _came(self) -> int:
+        """What has come since the last time that it was stored or spread."""
+        return len(self.fresh[0]) + (self._pending.size if self._pending else 0)
+
     def _most(self) -> int:
         """How many may come before they are spread."""
         return SPREAD if self.shards else SPLIT // len(self.fresh)
@@ -162,14 +171,24 @@ class Group:
             self._spread_cells(self._recent.whole)
             self._gone += self._recent.drop(0)
             self._recent = self._recent.successor()
-        if self._pending.size:
+        if self._pending:
+            self._pends = self._pending.varied()
             self._pending.spread(self.shards)
-            self._pends = self._pending.varied
+            self._pending = None
         if self.fresh[0]:
             keys = self.fresh[0]
             self._pends = len(keys) > MOSTLY * sum(keys.values())
             self._spread_cells(self.fresh)
             self.fresh = self._table.cells()
+
+    def _keep(self) -> None:
+        """Let `recent` have what is pending."""
+        if self._pending:
+            self._pends = self._pending.varied()
+            self._pending.keep(self._recent)
+            self._pending = None
+            if self._recent.overdue() > 1:
+                self._recent.catch_up()
 
     def _spread_cells(self, columns: Sequence[Cells]) -> None:
         keys = columns[0]
@@ -180,7 +199,7 @@ class Group:
     def _catch_up(self) -> None:
         """Merge what is overdue, but a part only: a call takes tens of ms at most."""
         cells = 0
-        for shard in sorted(self.shards, key=Shard.overdue, reverse=True):
+        for shard in sorted((self._recent, *self.shards), key=Shard.overdue, reverse=True):
             if cells >= _AT_ONCE or shard.overdue() <= 1:
                 break
             cells += len(shard)

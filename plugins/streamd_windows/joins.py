@@ -39,7 +39,7 @@ class JoinWindower:
         lateness: int,
         max_events: int,
     ) -> None:
-        self.slices = Slices(self.body)
+        self.slices = Slices(JoinBody)
         self.counted = {"join_evicted_events_total": 0, "join_unkeyed_events_total": 0}
         self._left = left
         self._buffer = buffer
@@ -54,9 +54,6 @@ class JoinWindower:
         # Partitions of which events have been let go since the store was told.
         self._touched: set[str] = set()
         self._latest = NEVER
-
-    def body(self, partition: str) -> JoinBody:
-        return JoinBody(partition)
 
     def restored(self, slice_: Slice) -> None:
         body: JoinBody = slice_.body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from streamd_windows.keys import Key
 from streamd_windows.layout import Layout
@@ -16,8 +17,8 @@ from streamd_windows.watermarks import BEYOND
 
 # Rows that are made at a time.
 CHUNK = 1000
-# Shards that are given back to the allocator at a time: a million cells would take 0.3 s.
-_WASTE = 4
+# Cells that are given back to the allocator at a time, about: a million would take 0.3 s.
+_FREED = 32_768
 
 
 class PaneWindower:
@@ -37,7 +38,7 @@ class PaneWindower:
         early_events: int = 0,
         repeats: bool = False,
     ) -> None:
-        self.slices = Slices(self.body)
+        self.slices = Slices(partial(PaneBody, columns.table))
         self.counted: dict[str, int] = {}
         self._layout = layout
         self._columns = columns
@@ -58,9 +59,6 @@ class PaneWindower:
         self._next_purge = BEYOND
         self._waste: list[Shard] = []
 
-    def body(self, partition: str) -> PaneBody:
-        return PaneBody(self._columns.table, partition)
-
     def restored(self, slice_: Slice) -> None:
         self._passed = NEVER  # it may be behind
         if self._tracks:
@@ -68,7 +66,8 @@ class PaneWindower:
         self._schedule()
 
     def revoked(self, slice_: Slice) -> None:
-        pass
+        for group in slice_.body.groups.values():
+            group.merge()  # the next owner takes values of no use for counted
 
     def careless(self, time: int) -> int:
         return self._layout.first_end(time)
@@ -118,7 +117,7 @@ class PaneWindower:
         return chunks
 
     def advance(self, watermark: int) -> Iterator[list[Chunk]]:
-        del self._waste[-_WASTE:]
+        self._free()
         if watermark < self._next_end and watermark < self._next_purge:
             self._passed = max(self._passed, watermark)
             return
@@ -259,6 +258,12 @@ class PaneWindower:
             for name in [n for n in body.groups if self._expiry(*n) <= watermark]:
                 self._waste += body.drop(name)
         self._schedule()
+
+    def _free(self) -> None:
+        if self._waste:
+            left = max(_FREED, sum(map(len, self._waste)) // 8)  # whatever comes meanwhile
+            while self._waste and left > 0:
+                left -= len(self._waste.pop())
 
     def _schedule_pane(self, slice_: Slice, pane: int) -> None:
         if ("p", pane) not in slice_.body.groups:

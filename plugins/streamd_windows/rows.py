@@ -69,10 +69,6 @@ class Windower(Protocol):
     repeatable: bool
     counted: dict[str, int]
 
-    def body(self, partition: str) -> Any:
-        """New, empty state of one partition."""
-        ...
-
     def restored(self, slice_: Slice) -> None:
         """A slice has come with its state."""
         ...

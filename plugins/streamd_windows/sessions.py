@@ -8,6 +8,7 @@ overlap are one session when it is emitted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from streamd_windows.keys import Key
@@ -33,7 +34,7 @@ class SessionWindower:
         lateness: int = 0,
         repeats: bool = False,
     ) -> None:
-        self.slices = Slices(self.body)
+        self.slices = Slices(partial(SessionBody, columns.table.aggregates))
         self.counted: dict[str, int] = {}
         self.repeatable = not (lateness or repeats)
         self._gap = gap
@@ -42,9 +43,6 @@ class SessionWindower:
         self._lateness = lateness
         self._calendar = Calendar(gap, lateness)
         self._latest = NEVER
-
-    def body(self, partition: str) -> SessionBody:
-        return SessionBody(self._columns.table.aggregates, partition)
 
     def restored(self, slice_: Slice) -> None:
         for session in slice_.body:

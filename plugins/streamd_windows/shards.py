@@ -154,7 +154,7 @@ class Shard:
                 raise Misconfigured(OTHER_LAYOUT)
             for block in blocks:
                 self._stored += merge(self._table, self.whole, block, self._partition)
-        self._table.skipped[:] = counted  # these are nothing new
+            self._table.skipped[:] = counted  # these are nothing new
 
     def successor(self) -> Shard:
         """An empty one, whose pieces are named after those of this one."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streamd.api import Misconfigured
-from streamd_windows import SlidingStage, TumblingStage, shards
+from streamd_windows import SlidingStage, TumblingStage, panes, shards
 from streamd_windows.aggregates import Count, Table
 from streamd_windows.blocks import cells_block
 from streamd_windows.cells import Group
@@ -55,17 +55,17 @@ def test_a_restart_may_keep_them_in_another_way(before: Any, after: Any) -> None
 
 
 def test_state_of_another_layout_is_refused() -> None:
-    stage = _stage("tumbling")
+    stage = stage_of("tumbling")
     drive(stage, batch([Event(1, "a")]))
     rows = list(stage.take_changes())
     key = next(key for _, key, _ in rows if unpack_block(key)[1] == "p")
     name = unpack_block(key)
     old = [(p, pack_block(name[:-2] + name[-1:]) if k == key else k, v) for p, k, v in rows]
     with pytest.raises(Misconfigured, match="another layout"):
-        _stage("tumbling").assign(["e:0"], old)
+        stage_of("tumbling").assign(["e:0"], old)
 
 
-def _stage(kind: str) -> Any:
+def stage_of(kind: str) -> Any:
     aggregate = {"n": "count()", "some": "count(v)", "s": "sum(v)", "d": "distinct(v)"}
     aggregate |= {"f": "first(v)", "l": "last(v)", "c": "collect(v, 2)"}
     given: dict[str, Any] = {"key": ["k"], "out_of_orderness": "0s", "max_future": "9999d"}
@@ -76,22 +76,22 @@ def _stage(kind: str) -> Any:
 
 def _emitted(kind: str, *, crash: bool, after: Any = None) -> list[tuple[Any, ...]]:
     """Each row with its place, in order; after a crash as the store has it."""
-    stage, sink, store = _stage(kind), Sink(), dict[Any, bytes]()
+    stage, sink, store = stage_of(kind), Sink(), dict[Any, bytes]()
     for number in range(0, 3 * KEYS, 250):
-        events = [_event(n) for n in range(number, number + 250)]
+        events = [event_of(n) for n in range(number, number + 250)]
         sink.take(stage.process(batch(events, first=number)))
         if number % 750 == 0:
-            _save(stage, store)
-    _save(stage, store)
+            save(stage, store)
+    save(stage, store)
     if crash:
         limit(*after)
-        stage = _stage(kind)
+        stage = stage_of(kind)
         stage.assign(["e:0"], [(p, k, v) for (p, k), v in store.items()])
     sink.take(stage.process(batch([Event(HOUR, "last")], first=3 * KEYS)))
     return [(place, *row.items()) for place, row in zip(sink.places, sink.order, strict=True)]
 
 
-def _event(number: int) -> Event:
+def event_of(number: int) -> Event:
     key: Any = number * 7 % KEYS
     if key % 3:
         key = f"kéy{key}" if key % 5 == 0 else f"key{key}"
@@ -101,7 +101,7 @@ def _event(number: int) -> Event:
     return Event(number, key, value)
 
 
-def _save(stage: Any, store: dict[Any, bytes]) -> None:
+def save(stage: Any, store: dict[Any, bytes]) -> None:
     for partition, key, value in stage.take_changes():
         if value is None:
             del store[partition, key]
@@ -115,12 +115,12 @@ def test_little_at_a_time_stays_little(spread: int, monkeypatch: pytest.MonkeyPa
     limit(50, spread, 10, 1_000)
     monkeypatch.setattr(shards, "_SLACK", 1)
     monkeypatch.setattr(shards, "_PIECES", 8)
-    stage, store = _stage("tumbling"), dict[Any, bytes]()
+    stage, store = stage_of("tumbling"), dict[Any, bytes]()
     most = 0
     for number in range(0, 6_000, 5):
         events = [Event(0, f"key{n % 300}", 1) for n in range(number, number + 5)]
         stage.process(batch(events, first=number))
-        _save(stage, store)
+        save(stage, store)
         if number == 1_500:
             most = len(store)
         assert number <= 1_500 or len(store) < 2 * most
@@ -167,57 +167,22 @@ def test_a_row_comes_after_what_it_follows_where_its_key_has_moved() -> None:
     assert shown == [("w:e:0", 0), ("w:e:1", 0), ("w:e:0", 1)]
 
 
-def test_events_of_many_keys_stay_events() -> None:
-    limit(10, 50, 100, 1_000)
-    group = Group(COUNTS, "p")
-    for number in range(0, 400, 20):
-        group.add([f"key{n}" for n in range(number, number + 20)], (), ())
-    assert not group.fresh[0]
-    assert any(type(unpack_block(block)[0]) is bool for block in _blocks(group))
-    for _ in range(50):  # a key that comes again and again is counted when it comes
-        group.add(["same"] * 20, (), ())
-    assert group.fresh[0]["same"] > 1
-    assert group.value(0, "same") == 1_000
-    assert group.value(0, "key7") == 1
-
-
-def _blocks(group: Group) -> list[bytes]:
-    return [block for shard in group.shards for block in shard.blocks]
-
-
-def test_what_no_aggregate_can_use_is_counted_once() -> None:
-    counted = []
-    for way in WAYS:
-        limit(*way)
-        stage, store = _stage("tumbling"), dict[Any, bytes]()
-        for number in range(0, 2_000, 100):
-            stage.process(batch([_event(n) for n in range(number, number + 100)], first=number))
-            _save(stage, store)
-        table = stage._windower._columns.table
-        _read(stage)
-        counted.append([*table.skipped])
-        again = _stage("tumbling")
-        again.assign(["e:0"], [(p, k, v) for (p, k), v in store.items()])
-        _read(again)
-        assert not any(again._windower._columns.table.skipped), "these are nothing new"
-    assert counted[0] == counted[1] == counted[2]
-    assert min(counted[0][1:]) >= 500
-
-
-def _read(stage: Any) -> None:
-    for _ in stage._windower.early(None):
-        pass
-
-
-def test_a_large_pane_that_is_over_is_freed_over_some_calls() -> None:
+def test_large_panes_that_are_over_are_freed_over_some_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(panes, "_FREED", 300)
     limit(0, 50, 0, 1_000)
-    stage = _stage("tumbling")
-    stage.process(batch([_event(n) for n in range(1_000)]))
-    stage.process(batch([Event(HOUR, "last")], first=1_000))
-    assert len(stage._windower._waste) == shards.COUNT
-    for _ in range(shards.COUNT):
+    stage = stage_of("tumbling")
+    waste = stage._windower._waste
+    for number in range(20):  # more come while the first ones wait
+        events = [Event(20_000 * number, f"key{n}", 1) for n in range(1_000)]
+        stage.process(batch(events, first=1_000 * number))
+        assert sum(map(len, waste)) <= 9_000
+    stage.process(batch([Event(HOUR, "last")], first=20_000))
+    assert waste
+    for _ in range(40):
         stage.tick(0.0)
-    assert not stage._windower._waste
+    assert not waste
 
 
 def _chunk(slice_: Slice, key: str, pane: int) -> Chunk:
