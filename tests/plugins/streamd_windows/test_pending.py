@@ -34,13 +34,14 @@ def test_keys_that_come_again_are_counted_when_they_come(at_once: int, stored: b
     limit(10, 400, 100, 1_000)
     group = Group(COUNTS, "p")
     group.add(_keys(0, 800), (), ())
+    group.take()
     written = 0
     for number in range(0, 2_000, at_once):
         group.add([f"key{n % 20}" for n in range(number, number + at_once)], (), ())
         if stored and number % 200 == 0:
-            written = sum(len(piece or b"") for _, piece in group.take())
+            written += sum(len(piece or b"") for _, piece in group.take())
     assert group.fresh[0] or stored
-    assert written < 600, "as events they are twice that"
+    assert written < 2_500, "10 times 20 cells, not 2,000 events"
     assert group.value(0, "key7") == 101
 
 
@@ -59,12 +60,12 @@ def test_pieces_of_the_same_keys_stay_few_and_small(monkeypatch: pytest.MonkeyPa
                 del store[name]
             else:
                 store[name] = piece
-        assert len(store) <= 16
-        if number % 5 == 4:  # the next life knows how much is stored
+        assert len(store) <= 24
+        if number % 50 == 49:  # the next life knows how much is stored
             shard = Shard(COUNTS, "p")
             shard.restore((n, piece) for (_, n), piece in store.items())
     assert shard.whole[0]["key7"] + shard.waiting // 100 == 400
-    assert 20 < rewritten < 200
+    assert 20 < rewritten < 100
 
 
 def test_cells_come_after_events_that_wait() -> None:
@@ -87,9 +88,11 @@ def test_one_call_catches_up_with_a_part(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_pane_that_leaves_with_its_partition_has_counted_all() -> None:
     limit(0, 50, 10**9, 1_000)
     stage = stage_of("tumbling")
-    stage.process(batch([Event(0, f"key{n}", "text") for n in range(400)]))
+    for first in (0, 400):
+        events = [Event(0, f"key{n}", "text") for n in range(first, first + 400)]
+        stage.process(batch(events, first=first))
     stage.revoke(["e:0"])
-    assert stage._windower._columns.take_skipped()["s"] == 400
+    assert stage._windower._columns.take_skipped()["s"] == 800
 
 
 def _keys(first: int, count: int) -> list[str]:
