@@ -66,8 +66,9 @@ class PaneWindower:
         self._schedule()
 
     def revoked(self, slice_: Slice) -> None:
-        for group in slice_.body.groups.values():
-            group.merge()  # the next owner takes values of no use for counted
+        if not self._columns.table.bare:
+            for group in slice_.body.groups.values():
+                group.merge()  # the next owner takes values of no use for counted
 
     def careless(self, time: int) -> int:
         return self._layout.first_end(time)

@@ -205,13 +205,9 @@ class SessionBody:
             [session.rows for session in sessions],
             [session.seen for session in sessions],
             [session.fired for session in sessions],
-            list(map(self.cells[0].get, numbers)),
         ]
-        for aggregate, cells in zip(self._aggregates[1:], self.cells[1:], strict=True):
-            encode, get = aggregate.encode, cells.get
-            columns.append(
-                [None if (cell := get(number)) is None else encode(cell) for number in numbers]
-            )
+        for aggregate, cells in zip(self._aggregates, self.cells, strict=True):
+            columns.append(aggregate.encode_all(cells, numbers))
         return pack([gone, numbers, *columns])
 
     def _decode(self, entry: tuple[Any, ...]) -> None:
